@@ -1,0 +1,1 @@
+"""One file a task: inputs, outputs, post-processing in numpy, metric names."""
