@@ -1,0 +1,304 @@
+"""A data set for a task: three labelled splits, unlabelled transfer text, and a report on every row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+
+from lilliput.errors import ConfigError, DataError
+from lilliput.train.data_report import CountTokens, DataReport, Ledger, SplitFacts
+
+FOLDS = 3
+BUCKETS = 10
+NEUTRAL = 0.5
+
+_DOMAINS = {
+    "movies": "movieReviewSnippets_GroundTruth.txt",
+    "products": "amazonReviewSnippets_GroundTruth.txt",
+    "editorials": "nytEditorialSnippets_GroundTruth.txt",
+    "tweets": "tweets_GroundTruth.txt",
+}
+_TASK_DOMAIN = "movies"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Texts and the index of each text's label."""
+
+    texts: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as it was read: ``label`` is None for unlabelled text; ``line`` counts from 1."""
+
+    text: str
+    label: str | None
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything that training and evaluation read.
+
+    ``transfer`` is unlabelled text that distillation may use; none of it occurs in a labelled split.
+    ``out_of_domain`` holds further test sets by name. ``fingerprint`` is the SHA-256 of all used rows.
+    """
+
+    name: str
+    label_names: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    transfer: list[str]
+    out_of_domain: dict[str, Split]
+    report: DataReport
+    fingerprint: str
+
+    def subset(
+        self,
+        *,
+        train: int | None = None,
+        validation: int | None = None,
+        test: int | None = None,
+        transfer: int | None = None,
+        seed: int = 0,
+    ) -> Dataset:
+        """A smaller data set for smoke runs: at most that many rows of each split, label balance kept.
+
+        None keeps all rows. ``test`` also limits each out-of-domain test. The same seed picks the same rows.
+        """
+        labelled = {
+            "train": _sample(self.train, train, f"{seed} train"),
+            "validation": _sample(self.validation, validation, f"{seed} validation"),
+            "test": _sample(self.test, test, f"{seed} test"),
+        }
+        outside = {name: _sample(split, test, f"{seed} {name}") for name, split in self.out_of_domain.items()}
+        kept = self.transfer
+        if transfer is not None and transfer < len(kept):
+            picked = random.Random(f"{seed} transfer").sample(range(len(kept)), transfer)
+            kept = [kept[index] for index in sorted(picked)]
+        used = sum(map(len, [*labelled.values(), *outside.values()])) + len(kept)
+        left_out = self.report.rows_used - used
+        report = replace(
+            self.report,
+            rows_used=used,
+            rows_rejected=self.report.rows_rejected | ({"left out of this subset": left_out} if left_out else {}),
+            splits=_facts(labelled, kept, outside, self.label_names),
+        )
+        fingerprint = _fingerprint(labelled, kept, outside, self.label_names)
+        return replace(self, **labelled, transfer=kept, out_of_domain=outside, report=report, fingerprint=fingerprint)
+
+    def report_with_tokens(self, count: CountTokens, max_length: int) -> DataReport:
+        """The report with lengths in tokens; ``count`` gives the number of tokens of each text."""
+        texts = {"train": self.train.texts, "validation": self.validation.texts, "test": self.test.texts}
+        if self.transfer:
+            texts["transfer"] = self.transfer
+        texts |= {f"out of domain: {name}": split.texts for name, split in self.out_of_domain.items()}
+        return self.report.with_tokens(texts, count, max_length)
+
+
+def normalise(text: str) -> str:
+    """The form in which texts count as equal: NFKC, lower case, white space collapsed."""
+    return " ".join(unicodedata.normalize("NFKC", text).lower().split())
+
+
+def bucket(text: str) -> int:
+    """A number from 0 to 9 that equal texts share: SHA-256 of the normalised text, modulo 10."""
+    return int.from_bytes(hashlib.sha256(normalise(text).encode()).digest(), "big") % BUCKETS
+
+
+def sentiment(folder: Path, fold: int = 0) -> Dataset:
+    """The embedded sentiment data: is a sentence of a movie review positive or negative?
+
+    A sentence is labelled where its mean rating is above 0.5 in size. With buckets of :func:`bucket`, fold k tests on
+    buckets 3k to 3k+2, validates on bucket (3k+3) mod 10 and trains on the other six; so equal texts are always on
+    one side, and the tests of the three folds are disjoint. The other domains' labelled sentences of the test buckets
+    are the out-of-domain tests. All other text outside the test buckets is transfer text.
+
+    Args:
+        folder: what :func:`lilliput.train.embedded.fetch_sentiment` returns.
+        fold: 0, 1 or 2.
+
+    Raises:
+        ConfigError: no such fold.
+        DataError: a file is missing.
+
+    References: Hutto & Gilbert 2014, VADER, ICWSM-14.
+    """
+    if fold not in range(FOLDS):
+        raise ConfigError(f"fold must be 0, 1 or 2, not {fold!r}")
+    tests, validation = range(3 * fold, 3 * fold + 3), (3 * fold + 3) % BUCKETS
+    ledger = Ledger()
+    labelled: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
+    transfer: list[Row] = []
+    outside: dict[str, list[Row]] = {name: [] for name in _DOMAINS if name != _TASK_DOMAIN}
+    for domain, filename in _DOMAINS.items():
+        for row in _rated_rows(folder / filename, ledger):
+            place = bucket(row.text)
+            if row.label is None and place in tests:
+                ledger.reject("neutral sentence in a test bucket", row.file, row.line)
+            elif row.label is not None and place in tests:
+                (labelled["test"] if domain == _TASK_DOMAIN else outside[domain]).append(row)
+            elif row.label is not None and domain == _TASK_DOMAIN:
+                labelled["validation" if place == validation else "train"].append(row)
+            else:
+                transfer.append(row)
+    dataset = assemble(f"sentiment-fold{fold}", ("negative", "positive"), labelled, transfer, outside, ledger)
+    if shared := {pair: count for pair, count in dataset.report.overlap.items() if count}:
+        raise DataError(f"{folder}: the splits share texts, which the bucket rule should make impossible: {shared}")
+    return dataset
+
+
+def _rated_rows(path: Path, ledger: Ledger) -> Iterator[Row]:
+    """Rows of a file of id, mean rating and text, separated by tabs; the label is None for a neutral rating."""
+    try:
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing: run `lilliput data fetch` again") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        ledger.rows_in += 1
+        cells = line.rstrip("\r").split("\t")
+        try:
+            _, number_text, text = cells
+            rating = float(number_text)
+        except ValueError:
+            ledger.reject("malformed row", path.name, number)
+            continue
+        if not text.strip():
+            ledger.reject("empty text", path.name, number)
+            continue
+        label = None if abs(rating) <= NEUTRAL else "positive" if rating > 0 else "negative"
+        yield Row(text, label, path.name, number)
+
+
+def assemble(
+    name: str,
+    label_names: tuple[str, ...],
+    labelled: Mapping[str, Sequence[Row]],
+    transfer: Sequence[Row],
+    outside: Mapping[str, Sequence[Row]],
+    ledger: Ledger,
+) -> Dataset:
+    """Make a data set of rows: drop duplicates inside a split, drop transfer text that a labelled split has, count.
+
+    ``labelled`` has the keys train, validation and test, and each of its rows a label of ``label_names``.
+    """
+    kept = {split: _without_duplicates(rows, ledger) for split, rows in labelled.items()}
+    kept_outside = {domain: _without_duplicates(rows, ledger) for domain, rows in outside.items()}
+    known = {split: {normalise(row.text) for row in rows} for split, rows in kept.items()}
+    known |= {f"out of domain {domain}": {normalise(r.text) for r in rows} for domain, rows in kept_outside.items()}
+    kept_transfer = _without_duplicates(_unseen(transfer, known, ledger), ledger)
+    known["transfer"] = {normalise(row.text) for row in kept_transfer}
+
+    index = {label: number for number, label in enumerate(label_names)}
+    splits = {split: _split(rows, index) for split, rows in kept.items()}
+    outside_splits = {domain: _split(rows, index) for domain, rows in kept_outside.items()}
+    texts = [row.text for row in kept_transfer]
+    report = DataReport(
+        rows_in=ledger.rows_in,
+        rows_used=sum(map(len, [*splits.values(), *outside_splits.values()])) + len(texts),
+        rows_rejected=dict(ledger.rejected),
+        samples=tuple(ledger.samples),
+        splits=_facts(splits, texts, outside_splits, label_names),
+        duplicates_removed=ledger.duplicates,
+        label_conflicts=ledger.conflicts,
+        overlap=_overlap(known),
+        notes=tuple(ledger.notes),
+    )
+    fingerprint = _fingerprint(splits, texts, outside_splits, label_names)
+    return Dataset(
+        name,
+        label_names,
+        splits["train"],
+        splits["validation"],
+        splits["test"],
+        texts,
+        outside_splits,
+        report,
+        fingerprint,
+    )
+
+
+def _without_duplicates(rows: Iterable[Row], ledger: Ledger) -> list[Row]:
+    first: dict[str, Row] = {}
+    for row in rows:
+        before = first.setdefault(normalise(row.text), row)
+        if before is row:
+            continue
+        ledger.duplicates += 1
+        ledger.conflicts += before.label != row.label
+        same = before.label == row.label
+        ledger.reject("duplicate text" if same else "duplicate text with another label", row.file, row.line)
+    return list(first.values())
+
+
+def _unseen(transfer: Sequence[Row], known: Mapping[str, set[str]], ledger: Ledger) -> Iterator[Row]:
+    for row in transfer:
+        form = normalise(row.text)
+        place = next((split for split, forms in known.items() if form in forms), None)
+        if place is None:
+            yield row
+        else:
+            ledger.reject(f"transfer text that is also in {place}", row.file, row.line)
+
+
+def _overlap(known: Mapping[str, set[str]]) -> dict[str, int]:
+    """Shared texts of each pair of splits; two test sets may share one, since nothing is learnt from either."""
+    tests = {name for name in known if name == "test" or name.startswith("out of domain")}
+    pairs = (pair for pair in combinations(known, 2) if not tests.issuperset(pair))
+    return {f"{one}/{other}": len(known[one] & known[other]) for one, other in pairs}
+
+
+def _split(rows: Sequence[Row], index: Mapping[str, int]) -> Split:
+    return Split([row.text for row in rows], [index[row.label] for row in rows if row.label is not None])
+
+
+def _facts(
+    labelled: Mapping[str, Split], transfer: Sequence[str], outside: Mapping[str, Split], names: Sequence[str]
+) -> dict[str, SplitFacts]:
+    every = dict(labelled) | {f"out of domain: {domain}": split for domain, split in outside.items()}
+    facts = {name: SplitFacts.of(split.texts, [names[i] for i in split.labels]) for name, split in every.items()}
+    return facts | ({"transfer": SplitFacts.of(transfer, [])} if transfer else {})
+
+
+def _fingerprint(
+    labelled: Mapping[str, Split], transfer: Sequence[str], outside: Mapping[str, Split], names: Sequence[str]
+) -> str:
+    digest = hashlib.sha256()
+    for split_name, split in [*labelled.items(), *outside.items()]:
+        for text, label in zip(split.texts, split.labels, strict=True):
+            digest.update(json.dumps([split_name, text, names[label]]).encode() + b"\n")
+    for text in transfer:
+        digest.update(json.dumps(["transfer", text]).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _sample(split: Split, size: int | None, seed: str) -> Split:
+    """``size`` rows in their old order, each label with its share (largest remainders), and at least one of each."""
+    if size is None or size >= len(split):
+        return split
+    by_label: dict[int, list[int]] = {}
+    for index, label in enumerate(split.labels):
+        by_label.setdefault(label, []).append(index)
+    exact = {label: size * len(rows) / len(split) for label, rows in by_label.items()}
+    shares = {label: max(1, int(share)) for label, share in exact.items()}
+    for label in sorted(exact, key=lambda one: int(exact[one]) - exact[one]):
+        if sum(shares.values()) < size:
+            shares[label] += 1
+    source = random.Random(seed)
+    picked = sorted(i for label in sorted(by_label) for i in source.sample(by_label[label], shares[label]))
+    return Split([split.texts[i] for i in picked], [split.labels[i] for i in picked])
