@@ -1,0 +1,177 @@
+"""Intervals and paired tests for accuracy figures.
+
+Everything takes per-item results on the same test items in the same order: ``correct`` arrays of booleans [n],
+label arrays of integers [n], probabilities [n, labels]. Intervals are 95%.
+
+References:
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    McNemar 1947, "Note on the sampling error of the difference between correlated proportions".
+    Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile intervals).
+    Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural Networks" (expected calibration error).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binom, binomtest
+
+RESAMPLES = 10_000
+Z95 = 1.959963984540054  # the 97.5% quantile of the normal distribution
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95% interval, in the same unit."""
+
+    value: float
+    low: float
+    high: float
+
+
+def accuracy(correct: ArrayLike) -> Estimate:
+    """Share of correct answers, with Wilson's score interval.
+
+    With k of n correct, p = k/n and z = 1.96 the interval is
+    (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n). It stays inside [0, 1] and needs no resampling.
+    """
+    hits = _flags(correct)
+    n, p = len(hits), float(hits.mean())
+    centre = p + Z95**2 / (2 * n)
+    half = Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n * n))
+    scale = 1 + Z95**2 / n
+    return Estimate(p, max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale))
+
+
+def retained(student: ArrayLike, teacher: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Estimate | None:
+    """Student's accuracy over the teacher's on the same items, with a paired bootstrap interval.
+
+    Returns None where the teacher has no correct answer: there is nothing to retain.
+    """
+    ours, theirs = _pair(student, teacher)
+    if not theirs.any():
+        return None
+    both, only_ours, only_theirs = _resampled(ours, theirs, resamples, seed)
+    # A resample without any correct teacher answer has no ratio; it can only happen with a handful of items.
+    teacher_hits = both + only_theirs
+    usable = teacher_hits > 0
+    ratios = (both + only_ours)[usable] / teacher_hits[usable]
+    return _interval(float(ours.sum() / theirs.sum()), ratios)
+
+
+def difference(ours: ArrayLike, theirs: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """Accuracy of ours minus accuracy of theirs on the same items, with a paired bootstrap interval."""
+    first, second = _pair(ours, theirs)
+    _, only_ours, only_theirs = _resampled(first, second, resamples, seed)
+    return _interval(float(first.mean() - second.mean()), (only_ours - only_theirs) / len(first))
+
+
+def mcnemar(ours: ArrayLike, theirs: ArrayLike) -> float:
+    """Exact two-sided McNemar p-value: could two models of equal accuracy differ this much by chance?
+
+    Of the items that exactly one model answers correctly, under the null hypothesis each belongs to either with
+    probability 1/2. 1.0 where there is no such item.
+    """
+    first, second = _pair(ours, theirs)
+    only_ours = int((first & ~second).sum())
+    discordant = int((first != second).sum())
+    return float(binomtest(only_ours, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def agreement(ours: ArrayLike, theirs: ArrayLike) -> float:
+    """Share of items on which two models give the same label."""
+    first, second = np.asarray(ours), np.asarray(theirs)
+    if first.shape != second.shape or first.ndim != 1 or not len(first):
+        raise ValueError(f"two lists of labels of one length are needed, not {first.shape} and {second.shape}")
+    return float((first == second).mean())
+
+
+def calibration_error(probabilities: ArrayLike, gold: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error: how far a model's confidence is from how often it is right.
+
+    ECE = Σ_b |B_b|/n · |accuracy(B_b) - confidence(B_b)| over ``bins`` equal-width bins (b/bins, (b+1)/bins] of the
+    highest probability, as in Guo et al. 2017.
+
+    Args:
+        probabilities: [n, labels], rows sum to 1.
+        gold: [n] label indices.
+    """
+    table, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(gold)
+    if table.ndim != 2 or truth.shape != (len(table),) or not len(table):
+        raise ValueError(f"probabilities [n, labels] and gold [n] are needed, not {table.shape} and {truth.shape}")
+    confidence = table.max(axis=1)  # [n]
+    hits = table.argmax(axis=1) == truth  # [n]
+    # Bins are open below and closed above, so 0.2 belongs to (0.1, 0.2]; searchsorted counts the edges below it.
+    inner_edges = np.arange(1, bins) / bins
+    which = np.searchsorted(inner_edges, confidence, side="left")  # [n]
+    gap = np.bincount(which, weights=hits - confidence, minlength=bins)  # Σ over the bin of (hit - confidence)
+    return float(np.abs(gap).sum() / len(table))
+
+
+def pareto(scores: Sequence[float | None], costs: Sequence[float | None]) -> list[bool]:
+    """Which models no other model beats: at least as high a score at no more cost, and better in one of the two.
+
+    A model whose score or cost is None (not measured) is not on the frontier and keeps nobody off it.
+    """
+    points = list(zip(scores, costs, strict=True))
+
+    def beaten(score: float, cost: float) -> bool:
+        return any(
+            s is not None and c is not None and s >= score and c <= cost and (s > score or c < cost) for s, c in points
+        )
+
+    return [s is not None and c is not None and not beaten(s, c) for s, c in points]
+
+
+def median_interval(values: Sequence[float]) -> Estimate:
+    """The median of some repetitions, with the interval between two order statistics.
+
+    The k-th smallest and k-th largest of n enclose the median of the distribution with probability
+    1 - 2 P[Binomial(n, 1/2) < k], whatever its shape. k is the largest for which that is at least 95%: 2 of 10.
+    Below 6 values no such k exists and the interval is the whole range.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    n = len(ordered)
+    if not n:
+        raise ValueError("there are no values to take the median of")
+    k = 1
+    while 2 * binom.cdf(k, n, 0.5) <= 0.05:
+        k += 1
+    return Estimate(float(np.median(ordered)), float(ordered[k - 1]), float(ordered[n - k]))
+
+
+def _flags(correct: ArrayLike) -> NDArray[np.bool_]:
+    flags = np.asarray(correct)
+    if flags.ndim != 1 or not len(flags) or flags.dtype != np.bool_:
+        raise ValueError(f"a list of at least one boolean is needed, not {flags.dtype} of shape {flags.shape}")
+    return flags
+
+
+def _pair(ours: ArrayLike, theirs: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    first, second = _flags(ours), _flags(theirs)
+    if len(first) != len(second):
+        raise ValueError(f"paired statistics need the same items, not {len(first)} and {len(second)}")
+    return first, second
+
+
+def _resampled(
+    ours: NDArray[np.bool_], theirs: NDArray[np.bool_], resamples: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Bootstrap counts [resamples] of items that both, only ours, only theirs answer correctly.
+
+    Drawing n items with replacement gives multinomial counts of the four outcomes, so the counts are drawn
+    directly: the same distribution, without n x resamples random numbers.
+    """
+    n = len(ours)
+    cells = np.array([(ours & theirs).sum(), (ours & ~theirs).sum(), (~ours & theirs).sum(), (~ours & ~theirs).sum()])
+    counts = np.random.default_rng(seed).multinomial(n, cells / n, size=resamples)  # [resamples, 4]
+    return counts[:, 0], counts[:, 1], counts[:, 2]
+
+
+def _interval(value: float, resampled: NDArray[np.float64]) -> Estimate:
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return Estimate(value, float(low), float(high))
