@@ -98,7 +98,15 @@ class Dataset:
             splits=_facts(labelled, kept, outside, self.label_names),
         )
         fingerprint = _fingerprint(labelled, kept, outside, self.label_names)
-        return replace(self, **labelled, transfer=kept, out_of_domain=outside, report=report, fingerprint=fingerprint)
+        return Dataset(
+            self.name,
+            self.label_names,
+            *labelled.values(),
+            kept,
+            outside,
+            report,
+            fingerprint,  # labelled: in order
+        )
 
     def report_with_tokens(self, count: CountTokens, max_length: int) -> DataReport:
         """The report with lengths in tokens; ``count`` gives the number of tokens of each text."""

@@ -1,0 +1,62 @@
+# What a newcomer needs: `make demo` and `make test`. Both set everything up first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CACHED := $(VENV)/.cached
+TORCH := 2.13.0
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check links bench clean
+
+help:  ## say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
+
+setup: $(READY) $(CACHED)  ## make .venv, install everything, fetch the embedded model and data
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make setup PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is too old, Python 3.11 or newer is needed: make setup PYTHON=/path/to/python3.11"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+# The CPU build of torch is a fifth of the size of the CUDA build that the package index gives Linux.
+$(READY): pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --retries 0 --extra-index-url $(TORCH_INDEX) "torch==$(TORCH)+cpu" \
+		|| $(PIP) install "torch==$(TORCH)"
+	$(PIP) install --quiet -c constraints.txt -e ".[cpu,toolkit,dev]"
+	@touch $@
+
+$(CACHED): $(READY) train/embedded.py
+	$(BIN)/lilliput data fetch
+	@touch $@
+
+demo: setup  ## the whole job on the embedded default; FAST=1 for the smoke run
+	$(BIN)/lilliput demo --out runs/$(if $(FAST),demo-fast --fast,demo)
+
+test: setup  ## the tests; no network is needed after set-up
+	$(OFFLINE) $(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) links  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd .links && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p lilliput
+
+# Type checkers do not see the editable mapping of train/ to lilliput.train: show them a tree where it is real.
+links:  ## .links/lilliput, a tree of symbolic links for type checkers and editors
+	@rm -rf .links && mkdir -p .links/lilliput
+	@ln -s $(addprefix ../../,$(wildcard lilliput/*.py lilliput/py.typed lilliput/tasks)) .links/lilliput/
+	@ln -s ../../train ../../export ../../compress ../../benchmarks .links/lilliput/
+
+bench: setup  ## measure the demo and write the figures and the README's table
+	$(BIN)/lilliput demo --out runs/demo --results benchmarks/results/demo.json
+	$(BIN)/python -m lilliput.benchmarks.readme
+
+clean:  ## remove what set-up and the tools made; runs/ and the download cache stay
+	rm -rf $(VENV) .links .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
