@@ -21,6 +21,7 @@ FLOORS = {
     "lilliput.cli": "top",
     "lilliput.__main__": "top",
     "lilliput.pipeline": "top",
+    "lilliput.demo": "top",
     "lilliput.benchmarks": "benchmarks",
     "lilliput.compress": "compress",
     "lilliput.train": "train",
