@@ -97,15 +97,15 @@ class Dataset:
             rows_rejected=self.report.rows_rejected | ({"left out of this subset": left_out} if left_out else {}),
             splits=_facts(labelled, kept, outside, self.label_names),
         )
-        fingerprint = _fingerprint(labelled, kept, outside, self.label_names)
-        return Dataset(
-            self.name,
-            self.label_names,
-            *labelled.values(),
-            kept,
-            outside,
-            report,
-            fingerprint,  # labelled: in order
+        return replace(
+            self,
+            train=labelled["train"],
+            validation=labelled["validation"],
+            test=labelled["test"],
+            transfer=kept,
+            out_of_domain=outside,
+            report=report,
+            fingerprint=_fingerprint(labelled, kept, outside, self.label_names),
         )
 
     def report_with_tokens(self, count: CountTokens, max_length: int) -> DataReport:
