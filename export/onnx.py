@@ -1,0 +1,85 @@
+"""Torch to ONNX: the only file that knows how a graph is exported."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import nn
+
+OPSET = 18
+"""Newest opset whose graphs ONNX Runtime's CPU kernels and int8 quantizer take as they are."""
+
+
+class _Logits(nn.Module):
+    """A model as the graph sees it: named inputs in, logits out."""
+
+    def __init__(self, model: Any, inputs: tuple[str, ...]) -> None:
+        super().__init__()
+        self.model = model
+        self.inputs = inputs
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        """``[B, T]`` token tensors in the order of ``inputs`` to logits ``[B, C]``."""
+        return self.model(**dict(zip(self.inputs, tensors, strict=True))).logits
+
+
+def export_onnx(model: Any, inputs: tuple[str, ...], path: Path) -> None:
+    """Write ``model`` as one self-contained ONNX file.
+
+    Inputs are int64 ``[batch_size, sequence_length]``, both dynamic; the output is ``logits``, float32
+    ``[batch_size, labels]``.
+
+    Args:
+        inputs: names of the model's inputs, in the order in which the graph takes them.
+    """
+    # The wrapper too must be in evaluation mode: exporting restores the mode that it was in.
+    wrapper = _Logits(model, inputs).eval()
+    example = torch.ones(2, 8, dtype=torch.long)
+    tokens = {0: torch.export.Dim("batch_size"), 1: torch.export.Dim("sequence_length")}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _quiet():
+        torch.onnx.export(
+            wrapper,
+            tuple(torch.zeros_like(example) if name == "token_type_ids" else example for name in inputs),
+            str(path),
+            input_names=list(inputs),
+            output_names=["logits"],
+            # One entry for the star-argument, which itself holds an entry for each input.
+            dynamic_shapes=((tokens,) * len(inputs),),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Opset and operator counts of a graph, subgraphs and functions included."""
+    model = onnx.load(str(path), load_external_data=False)
+    operators: Counter[str] = Counter()
+    for nodes in [model.graph.node, *(function.node for function in model.functions)]:
+        operators.update(node.op_type for node in nodes)
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return {"opset": opset, "operators": dict(sorted(operators.items()))}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress lines off the terminal; its errors still reach the caller as exceptions."""
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)

@@ -1,0 +1,5 @@
+"""``python -m lilliput`` is the command line."""
+
+from lilliput.cli import main
+
+main()

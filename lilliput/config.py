@@ -1,0 +1,186 @@
+"""One frozen, self-validating class per command; YAML in and out.
+
+A configuration is built from its defaults, then the ``--config`` file, then the flags, the later winning. Every
+field is also a flag of its command (``learning_rate`` is ``--learning-rate``) and a key of the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from lilliput.errors import ConfigError
+
+Device = Literal["auto", "cpu", "cuda"]
+C = TypeVar("C", bound="Config")
+
+
+class Config(BaseModel):
+    """Base of every command's configuration: frozen, no unknown keys, errors that name the flag."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+
+    command: ClassVar[str]
+
+    def to_yaml(self) -> str:
+        """The effective configuration as YAML that :func:`build` reads back unchanged."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+class DataConfig(Config):
+    """Which texts a command reads."""
+
+    data: str = Field(
+        "sentiment", min_length=1, description="'sentiment' (embedded), a folder, or a CSV, TSV or JSONL file"
+    )
+    text_column: str | None = Field(None, description="column of the text, where its name is not a usual one")
+    label_column: str | None = Field(None, description="column of the label, where its name is not a usual one")
+    task: str = "classification"
+    seed: int = Field(0, ge=0, lt=2**31, description="of every random choice; embedded data are split by seed modulo 3")
+
+
+class TrainingConfig(DataConfig):
+    """What every training loop needs (AdamW, Loshchilov & Hutter 2019; linear warm-up, then linear decay to 0)."""
+
+    epochs: int = Field(3, ge=1, le=1000)
+    learning_rate: float = Field(1e-4, gt=0, le=1)
+    batch_size: int = Field(32, ge=1, le=4096)
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with a rising learning rate")
+    weight_decay: float = Field(0.01, ge=0, le=1)
+    max_length: int = Field(128, ge=4, le=8192, description="tokens of a text that are read, special ones included")
+    save_every: int = Field(100, ge=1, description="steps between two checkpoints")
+    device: Device = "auto"
+
+
+class FinetuneConfig(TrainingConfig):
+    """``lilliput finetune``: a teacher for a task."""
+
+    command: ClassVar[str] = "finetune"
+
+    model: str = Field(
+        "embedded", min_length=1, description="Hugging Face folder or Hub id; 'embedded' is all-MiniLM-L6-v2"
+    )
+    revision: str | None = Field(None, description="branch, tag or commit of a Hub id")
+    out: Path
+
+
+class DistillConfig(TrainingConfig):
+    """``lilliput distill``: a student from a teacher."""
+
+    command: ClassVar[str] = "distill"
+
+    teacher: str = Field(min_length=1, description="fine-tuned Hugging Face folder or Hub id")
+    revision: str | None = None
+    student: str = Field("layers=3", description="shape, for example layers=3")
+    initial_layers: tuple[int, ...] | None = Field(None, description="teacher layers that the student starts from")
+    unlabelled: Path | None = Field(None, description="transfer text: .txt (a text a line), CSV, TSV or JSONL")
+    objective: str = Field("logit-mse", description="a name in lilliput.compress.objectives")
+    temperature: float = Field(1.0, gt=0, le=100)
+    hard_label_weight: float = Field(0.0, ge=0, le=1, description="weight of the cross-entropy with the labels")
+    augment: int = Field(0, ge=0, le=100, description="augmented copies of every text, with span mixing")
+    train_embeddings: bool = Field(
+        False, description="train the word embeddings too, which are copied from the teacher"
+    )
+    epochs: int = Field(4, ge=1, le=1000)
+    learning_rate: float = Field(3e-4, gt=0, le=1)
+    out: Path
+
+
+class ExportConfig(DataConfig):
+    """``lilliput export``: a bundle with ONNX graphs, its parity checked against the model."""
+
+    command: ClassVar[str] = "export"
+
+    model: str = Field(min_length=1)
+    revision: str | None = None
+    name: str | None = Field(None, description="the bundle's name; the folder's by default")
+    precisions: tuple[Literal["fp32", "int8"], ...] = ("fp32", "int8")
+    max_length: int = Field(128, ge=4, le=8192)
+    max_difference: float = Field(1e-4, gt=0, description="largest logit difference to torch allowed for fp32")
+    min_agreement: float = Field(0.985, ge=0, le=1, description="share of labels that int8 must share with torch")
+    gate_texts: int = Field(1000, ge=1, description="transfer texts that the gates read, beside all validation texts")
+    out: Path
+
+    @field_validator("precisions")
+    @classmethod
+    def _has_fp32(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "fp32" not in value:
+            raise ValueError("must include fp32, which every other precision is made from and checked against")
+        return value
+
+
+class BenchmarkConfig(DataConfig):
+    """``lilliput benchmark``: bundles side by side, accuracy and latency in one pass over the test texts."""
+
+    command: ClassVar[str] = "benchmark"
+
+    bundles: tuple[Path, ...] = Field(min_length=1, description="the first one is the teacher")
+    threads: int = Field(1, ge=1, le=1024)
+    rounds: int = Field(10, ge=2, le=1000)
+    limit: int | None = Field(None, ge=20, description="test texts read; all by default")
+    out: Path
+
+
+class DemoConfig(DataConfig):
+    """``lilliput demo``: the whole way on the embedded default."""
+
+    command: ClassVar[str] = "demo"
+
+    model: str = Field("embedded", min_length=1)
+    teacher: str | None = Field(
+        None, description="a model fine-tuned on the data already; the teacher is not trained then"
+    )
+    fast: bool = Field(False, description="smoke run on a subset; its figures say nothing about the models")
+    device: Device = "auto"
+    results: Path | None = Field(None, description="also write the report with its figures to this JSON file")
+    out: Path = Path("runs/demo")
+
+
+def build(kind: type[C], config_file: Path | None = None, **flags: Any) -> C:
+    """Build a configuration from a YAML file and flags; flags that are None were not given.
+
+    Raises:
+        ConfigError: names the file and key, or the flag, that is wrong, and what it may be.
+    """
+    values: dict[str, Any] = _read_yaml(config_file) if config_file else {}
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return kind(**{**values, **given})
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(kind, fault, config_file, given) for fault in error.errors())) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > 1_000_000:
+            raise ConfigError(f"{path}: larger than 1 MB, which no configuration is")
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"--config {path}: not UTF-8 text") from None
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"--config {path}{line}: not valid YAML") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ConfigError(f"--config {path}: must hold 'key: value' lines, as config.yaml of any stage does")
+    return {key.replace("-", "_"): value for key, value in values.items()}
+
+
+def _explain(kind: type[Config], fault: Any, config_file: Path | None, flags: dict[str, Any]) -> str:
+    key = str(fault["loc"][0]) if fault["loc"] else ""
+    flag = "--" + key.replace("_", "-")
+    where = flag if key in flags or config_file is None else f"{config_file}: {key}"
+    if fault["type"] == "extra_forbidden":
+        known = ", ".join(sorted(kind.model_fields))
+        return f"{where}: unknown key of {kind.command}; it knows {known}"
+    if fault["type"] == "missing":
+        return f"{flag} is missing"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message[0].lower() + message[1:]} (got {fault['input']!r})"

@@ -1,0 +1,131 @@
+"""What Lilliput knows about the inside of encoders: the only file that names their attributes.
+
+Supported are the architectures of ``SUPPORTED``. MiniLM, TinyBERT and mBERT are of type ``bert``; XLM-R is not listed
+because it has not been tried.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from lilliput.errors import ConfigError, ModelError
+from lilliput.types import EncoderShape
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Where an architecture keeps its parts: attribute paths below the base model, and keys of its config."""
+
+    layers: str
+    word_embeddings: str
+    layer_count: str
+    hidden: str
+    heads: str
+    ffn: str
+
+
+_BERT = _Names(
+    layers="encoder.layer",
+    word_embeddings="embeddings.word_embeddings",
+    layer_count="num_hidden_layers",
+    hidden="hidden_size",
+    heads="num_attention_heads",
+    ffn="intermediate_size",
+)
+_DISTILBERT = _Names(
+    layers="transformer.layer",
+    word_embeddings="embeddings.word_embeddings",
+    layer_count="n_layers",
+    hidden="dim",
+    heads="n_heads",
+    ffn="hidden_dim",
+)
+_NAMES = {"bert": _BERT, "roberta": _BERT, "electra": _BERT, "distilbert": _DISTILBERT}
+
+SUPPORTED = tuple(_NAMES)
+
+
+def check_supported(architecture: str, where: str) -> None:
+    """Raise :class:`ModelError` unless ``architecture`` (a config's ``model_type``) is one that Lilliput knows."""
+    if architecture not in _NAMES:
+        raise ModelError(
+            f"{where}: architecture {architecture!r} is not supported; supported are {', '.join(SUPPORTED)}"
+        )
+
+
+def _names(model: Any) -> _Names:
+    check_supported(model.config.model_type, type(model).__name__)
+    return _NAMES[model.config.model_type]
+
+
+def _base(model: Any) -> Any:
+    """The encoder below the task's head."""
+    return getattr(model, model.base_model_prefix, model)
+
+
+def _get(module: Any, path: str) -> Any:
+    for name in path.split("."):
+        module = getattr(module, name)
+    return module
+
+
+def layers_of(model: nn.Module) -> nn.ModuleList:
+    """The transformer blocks, first to last."""
+    return _get(_base(model), _names(model).layers)
+
+
+def word_embeddings_of(model: nn.Module) -> nn.Embedding:
+    """The token table, ``[vocabulary, hidden]``."""
+    return _get(_base(model), _names(model).word_embeddings)
+
+
+def shape_of(model: Any) -> EncoderShape:
+    """Read the shape off a model (uniform layers)."""
+    names, config = _names(model), model.config
+    return EncoderShape(
+        layers=len(layers_of(model)),
+        hidden=getattr(config, names.hidden),
+        heads=getattr(config, names.heads),
+        ffn=getattr(config, names.ffn),
+        vocabulary=word_embeddings_of(model).num_embeddings,
+    )
+
+
+def keep_layers(model: Any, indices: Sequence[int]) -> Any:
+    """A copy of ``model`` that has only the given blocks, in the given order, and everything else.
+
+    Raises:
+        ConfigError: no index, or an index outside the model.
+    """
+    names = _names(model)
+    count = len(layers_of(model))
+    wrong = [i for i in indices if not 0 <= i < count]
+    if wrong or not indices:
+        raise ConfigError(f"--initial-layers {list(indices)}: the teacher's layers are numbered 0 to {count - 1}")
+    smaller = copy.deepcopy(model)
+    blocks = layers_of(smaller)
+    container_path, _, attribute = names.layers.rpartition(".")
+    container = _get(_base(smaller), container_path)
+    setattr(container, attribute, nn.ModuleList(copy.deepcopy(blocks[i]) for i in indices))
+    setattr(smaller.config, names.layer_count, len(indices))
+    return smaller
+
+
+def input_names_of(model: Any, tokenizer: Any) -> tuple[str, ...]:
+    """The inputs that both the tokenizer makes and the model reads, in the tokenizer's order."""
+    type_vocabulary = getattr(model.config, "type_vocab_size", 0)
+    reads = {"input_ids", "attention_mask"} | ({"token_type_ids"} if type_vocabulary > 1 else set())
+    made = list(tokenizer.model_input_names)
+    return tuple(name for name in ("input_ids", "attention_mask", "token_type_ids") if name in reads and name in made)
+
+
+def longest_input(model: Any) -> int:
+    """Positions that the model can read, in tokens (RoBERTa keeps two of its table for padding)."""
+    config = model.config
+    reserved = config.pad_token_id + 1 if config.model_type == "roberta" else 0
+    return int(config.max_position_embeddings) - reserved

@@ -1,0 +1,31 @@
+"""Flags that mean the same in every command of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the result.")]
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", help="Hugging Face folder or Hub id; 'embedded' is all-MiniLM-L6-v2.")
+]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub id.")]
+Data = Annotated[
+    str | None, typer.Option("--data", "-d", help="'sentiment' (embedded), a folder, or a CSV, TSV or JSONL file.")
+]
+TextColumn = Annotated[str | None, typer.Option(help="Column of the text, where its name is not a usual one.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of the label, where its name is not a usual one.")]
+Task = Annotated[str | None, typer.Option("--task", "-t", help="A task of the task table: classification.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML with the same keys as the flags; flags win.")]
+Seed = Annotated[int | None, typer.Option(help="Of every random choice; embedded data are split by seed modulo 3.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file, as JSON.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training texts.")]
+LearningRate = Annotated[float | None, typer.Option(help="Peak learning rate of AdamW.")]
+BatchSize = Annotated[int | None, typer.Option(help="Texts a step.")]
+Warmup = Annotated[float | None, typer.Option(help="Share of the steps with a rising learning rate.")]
+WeightDecay = Annotated[float | None, typer.Option(help="Weight decay of AdamW.")]
+MaxLength = Annotated[int | None, typer.Option(help="Tokens of a text that are read.")]
+SaveEvery = Annotated[int | None, typer.Option(help="Steps between two checkpoints.")]

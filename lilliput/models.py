@@ -1,0 +1,182 @@
+"""Load and save Hugging Face models and tokenizers, with errors that say what to do.
+
+Weights are read from safetensors only, and no code of a repository is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lilliput import encoder
+from lilliput.errors import ConfigError, ModelError
+
+
+def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
+    """The fast tokenizer of a folder or Hub id."""
+    from transformers import AutoTokenizer
+
+    _check_folder(source)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            str(source), revision=revision, use_fast=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{source}: no usable tokenizer: {_first_line(error)}") from error
+    if not tokenizer.is_fast:
+        raise ModelError(
+            f"{source}: the tokenizer has no tokenizer.json; convert it with transformers' fast tokenizers first"
+        )
+    return tokenizer
+
+
+def load_classifier(source: str | Path, labels: Sequence[str], revision: str | None = None) -> Any:
+    """A sequence classifier with ``labels``, its head fresh unless the checkpoint has one for as many classes.
+
+    Raises:
+        ModelError: missing files, unsupported architecture, or weights that are not safetensors.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    _check_folder(source)
+    config = _load_config(source, revision)
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+    return _load(AutoModelForSequenceClassification, source, revision, config=config, ignore_mismatched_sizes=True)
+
+
+def load_finetuned_classifier(source: str | Path, revision: str | None = None) -> Any:
+    """A sequence classifier as it was fine-tuned; refuses a checkpoint that has no trained head."""
+    from transformers import AutoModelForSequenceClassification
+
+    _check_folder(source)
+    config = _load_config(source, revision)
+    heads = config.architectures or []
+    if not any(name.endswith("ForSequenceClassification") for name in heads):
+        made_for = ", ".join(heads) or "nothing in particular"
+        raise ModelError(
+            f"{source}: made for {made_for}, not for sequence classification; "
+            "fine-tune it first with 'lilliput finetune'"
+        )
+    return _load(AutoModelForSequenceClassification, source, revision)
+
+
+def labels_of(model: Any) -> tuple[str, ...]:
+    """Label names in the order of the logits."""
+    return tuple(model.config.id2label[i] for i in range(model.config.num_labels))
+
+
+def match_labels(model: Any, data_labels: Sequence[str], where: str) -> tuple[int, ...]:
+    """For each label of the data, the index of the model's logit that stands for it.
+
+    Names are compared without regard to case. A model that never got names (``LABEL_0`` ...) is taken to have the
+    data's labels in their order, and is given their names.
+
+    Raises:
+        ModelError: the model has other labels than the data.
+    """
+    names = labels_of(model)
+    if len(names) == len(data_labels):
+        lowered = [name.lower() for name in names]
+        if all(label.lower() in lowered for label in data_labels):
+            return tuple(lowered.index(label.lower()) for label in data_labels)
+        if all(name == f"LABEL_{i}" for i, name in enumerate(names)):
+            model.config.id2label = dict(enumerate(data_labels))
+            model.config.label2id = {label: i for i, label in enumerate(data_labels)}
+            return tuple(range(len(names)))
+    raise ModelError(f"{where}: its labels are {', '.join(names)}, but the data's are {', '.join(data_labels)}")
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Save as ``from_pretrained`` reads it, with the tokenizer files that older loaders look for as well."""
+    model.save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Write tokenizer.json, tokenizer_config.json, special_tokens_map.json, and vocab.txt (or vocab.json, merges.txt).
+
+    transformers 5 writes the first two only; older releases and other loaders look for the rest.
+    """
+    tokenizer.save_pretrained(folder)
+    special = {key: str(value) for key, value in tokenizer.special_tokens_map.items() if isinstance(value, str)}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2) + "\n", encoding="utf-8")
+    # The vocabulary model writes its own classic files: vocab.txt (WordPiece), vocab.json and merges.txt (BPE).
+    tokenizer.backend_tokenizer.model.save(str(folder))
+
+
+def fingerprint(source: str | Path, revision: str | None = None) -> str:
+    """What identifies a checkpoint: a digest of a folder's files, or the Hub id and revision."""
+    import hashlib
+
+    folder = Path(source)
+    if not folder.is_dir():
+        return f"{source}@{revision or 'main'}"
+    whole = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in (".json", ".safetensors", ".txt"):
+            with path.open("rb") as file:
+                whole.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def check_length(model: Any, max_length: int) -> None:
+    """Raise :class:`ConfigError` when ``max_length`` exceeds the positions that the model has."""
+    longest = encoder.longest_input(model)
+    if max_length > longest:
+        raise ConfigError(f"--max-length {max_length}: this model reads at most {longest} tokens")
+
+
+def copy_folder_files(source: Path, target: Path, names: Sequence[str]) -> None:
+    """Copy those of the named files that exist."""
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+
+
+def _load_config(source: str | Path, revision: str | None) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(str(source), revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{source}: no usable config.json: {_first_line(error)}") from error
+    encoder.check_supported(config.model_type, str(source))
+    return config
+
+
+def _load(kind: Any, source: str | Path, revision: str | None, **options: Any) -> Any:
+    import torch
+    from safetensors import SafetensorError
+
+    try:
+        # float32 whatever the checkpoint's type: training and parity are defined on it.
+        model = kind.from_pretrained(
+            str(source),
+            revision=revision,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            **options,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(f"{source}: can't load its weights (model.safetensors): {_first_line(error)}") from error
+    return model
+
+
+def _check_folder(source: str | Path) -> None:
+    """A path that is meant as a folder must exist: transformers would ask the Hub for it, and say so confusingly."""
+    path = Path(source)
+    looks_like_path = isinstance(source, Path) or str(source).startswith((".", "/", "~")) or str(source).count("/") > 1
+    if looks_like_path and not path.is_dir():
+        raise ModelError(f"{source}: no such folder")
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise ModelError(f"{source}: holds no config.json; give a folder written by save_pretrained")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,226 @@
+"""A run folder: stages that are done once, survive interruption, and say what they did.
+
+    runs/demo/
+        run.json             what kind of run this is
+        log.jsonl            one line an event
+        teacher/             a finished stage: config.yaml, result.json, log.jsonl, stage.json and what it made
+        .student-l2.partial/ a stage under way; its training checkpoints are in there
+
+A stage works in ``.NAME.partial`` and is renamed to ``NAME`` when it is whole. It is identified by its key, the
+digest of its configuration and of the keys of the stages it reads: a finished stage with the same key is reused, one
+with another key is thrown away and made anew, and a partial one with the same key is continued.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from lilliput.errors import RunError
+
+FORMAT = 1
+"""Raised when what a stage writes changes so much that older stages must not be reused."""
+
+logger = logging.getLogger(__name__)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path`` so that a reader, or a crash, sees the old file or the new one, never half of it."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomic ``path.write_text``: temporary file in the same folder, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of ``value`` as canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def set_seed(seed: int) -> None:
+    """Seed every random generator that training draws from."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def append_log(path: Path, event: str, **fields: Any) -> None:
+    """Append one line to a structured log: ``{"time": ..., "event": ..., ...}``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps({"time": round(time.time(), 3), "event": event, **fields}, ensure_ascii=False, default=str)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage of a run: where it is, what identifies it, what it found, and how long it took."""
+
+    name: str
+    folder: Path
+    key: str
+    result: dict[str, Any]
+    seconds: float
+    reused: bool
+
+
+class Run:
+    """A run folder, held by one process at a time.
+
+    Use as a context manager. Raises :class:`RunError` if another process holds the folder, or if the folder holds
+    something that is not a run of this kind.
+    """
+
+    def __init__(self, folder: str | Path, kind: str) -> None:
+        self.folder = Path(folder)
+        self.kind = kind
+        self._lock = FileLock(str(self.folder / ".lock"))
+
+    def __enter__(self) -> Run:
+        marker = self.folder / "run.json"
+        if self.folder.exists() and not self.folder.is_dir():
+            raise RunError(f"{self.folder} is a file; --out must name a folder")
+        if self.folder.is_dir() and not marker.exists() and any(p.name != ".lock" for p in self.folder.iterdir()):
+            raise RunError(f"{self.folder} exists and is not a Lilliput run; give --out an empty or a new folder")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"can't make the run folder {self.folder}: {error.strerror}; choose another --out"
+            ) from error
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"{self.folder} is in use by another process; wait for it, or choose another --out"
+            ) from None
+        if marker.exists():
+            self._check_marker(marker)
+        else:
+            write_json(marker, {"format": FORMAT, "kind": self.kind})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _check_marker(self, marker: Path) -> None:
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8")).get("kind")
+        except (OSError, ValueError, AttributeError):
+            found = "damaged"
+        if found != self.kind:
+            self._lock.release()
+            raise RunError(f"{self.folder} holds a run of kind {found!r}, not {self.kind!r}; choose another --out")
+
+    def log(self, event: str, **fields: Any) -> None:
+        """Append one event to the run's ``log.jsonl``."""
+        append_log(self.folder / "log.jsonl", event, **fields)
+
+    def finished(self, name: str, key: str) -> Stage | None:
+        """The finished stage ``name`` if it was made with ``key``, else None."""
+        folder = self.folder / name
+        try:
+            record = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+            if record["key"] != key:
+                return None
+            result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            return Stage(name, folder, key, result, float(record["seconds"]), reused=True)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def stage(
+        self,
+        name: str,
+        config: dict[str, Any],
+        work: Callable[[Path], dict[str, Any]],
+        inputs: list[Stage] | None = None,
+    ) -> Stage:
+        """Do ``work(folder)`` once, and return its stage.
+
+        Args:
+            name: folder name of the stage in the run.
+            config: everything that decides the outcome, as JSON values; saved as ``config.yaml``.
+            work: makes the stage's files in the folder it is given, which survives interruption, and returns the
+            result.
+                Whatever it leaves under ``checkpoints/`` is removed when the stage is whole.
+            inputs: finished stages that it reads.
+        """
+        key = digest({"format": FORMAT, "stage": name, "config": config, "inputs": [s.key for s in inputs or []]})
+        if done := self.finished(name, key):
+            self.log("stage reused", stage=name)
+            return done
+        with self._partial(name, key) as (partial, seconds_before):
+            began = time.monotonic()
+            self.log("stage started", stage=name, key=key, continued=seconds_before > 0)
+            write_text(partial / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+            try:
+                result = work(partial)
+            finally:
+                seconds = seconds_before + time.monotonic() - began
+                _write_progress(partial, key, seconds)
+            write_json(partial / "result.json", result)
+            write_json(partial / "stage.json", {"key": key, "seconds": round(seconds, 3)})
+            self._finish(partial, self.folder / name)
+        self.log("stage finished", stage=name, seconds=round(seconds, 3))
+        return Stage(name, self.folder / name, key, result, seconds, reused=False)
+
+    @contextmanager
+    def _partial(self, name: str, key: str) -> Iterator[tuple[Path, float]]:
+        """The working folder of a stage, emptied unless it was begun with the same key; and the seconds already
+        spent."""
+        partial = self.folder / f".{name}.partial"
+        seconds = 0.0
+        try:
+            record = json.loads((partial / "progress.json").read_text(encoding="utf-8"))
+            if record["key"] == key:
+                seconds = float(record["seconds"])
+            else:
+                shutil.rmtree(partial)
+        except (OSError, ValueError, KeyError, TypeError):
+            shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, exist_ok=True)
+        _write_progress(partial, key, seconds)
+        yield partial, seconds
+
+    def _finish(self, partial: Path, final: Path) -> None:
+        shutil.rmtree(partial / "checkpoints", ignore_errors=True)
+        (partial / "progress.json").unlink(missing_ok=True)
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _write_progress(partial: Path, key: str, seconds: float) -> None:
+    write_json(partial / "progress.json", {"key": key, "seconds": round(seconds, 3)})

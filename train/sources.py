@@ -1,0 +1,33 @@
+"""What ``--data`` names, as a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lilliput.config import DataConfig
+from lilliput.errors import ConfigError
+from lilliput.train import data, embedded, readers
+
+SENTIMENT = "sentiment"
+
+
+def load(config: DataConfig, unlabelled: Path | None = None) -> data.Dataset:
+    """The data set of a configuration: the embedded one, fetched once and cached, or the user's files.
+
+    The embedded data have three folds with disjoint test sets; seed k uses fold k modulo 3.
+
+    Raises:
+        DataError: the files are not usable; the message names file and line.
+        FetchError: the embedded data are neither cached nor to be had.
+    """
+    if config.data == SENTIMENT and not Path(SENTIMENT).exists():
+        if unlabelled is not None:
+            raise ConfigError("--unlabelled: the embedded data bring their own; use it with --data FILES")
+        return data.sentiment(embedded.fetch_sentiment(), fold=config.seed % 3)
+    return readers.read(
+        Path(config.data),
+        config.task,
+        unlabelled=unlabelled,
+        text_column=config.text_column,
+        label_column=config.label_column,
+    )
