@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -188,3 +189,11 @@ ENCODER_ATTRIBUTES = {"intermediate", "word_embeddings", "token_type_embeddings"
 def test_only_the_encoder_file_knows_attribute_paths(name):
     known = {node.attr for node in ast.walk(TREES[name]) if isinstance(node, ast.Attribute)}
     assert not known & ENCODER_ATTRIBUTES, f"{name} reaches into a model: use lilliput.encoder"
+
+
+def test_the_architecture_page_names_files_that_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"[\w.]+\.(?:py|html|json|txt|toml)\b", page.split("## On disk")[0]))
+    there = {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")} | {"pyproject.toml"}
+    there |= {path.name for path in (ROOT / "tests").iterdir()} | {"report.json", "report.html"}
+    assert named <= there, sorted(named - there)
