@@ -19,8 +19,8 @@ class Entry:
         name: unique in a run; the row's name.
         peer: file in ``benchmarks/peers`` that hosts it, with its ``options``.
         model: which trained model it serves: rows of one model differ in engine and precision only.
-        role: "teacher_eager", "teacher_fp32" and "teacher_int8" are what the others are compared with; the rest is
-            free ("student", "floor", "bundle").
+        role: "teacher_eager", "teacher_fp32" and "teacher_int8" are what the others are compared with; the claim of
+            the report is about a "student"; others ("teacher", "floor") only name things.
         tolerance: how far a probability may move when a text is answered again. 0 for engines that are bit-stable.
         parameters, bytes: where the worker can't know them.
         command: the worker's program and arguments; a peer in an environment of its own names another interpreter.
@@ -42,7 +42,7 @@ class Entry:
     command: Sequence[str] = WORKER
 
 
-def of_bundle(bundle: Path, model: str, precision: str, role: str = "bundle", seeds: tuple[int, ...] = ()) -> Entry:
+def of_bundle(bundle: Path, model: str, precision: str, role: str = "student", seeds: tuple[int, ...] = ()) -> Entry:
     """A bundle in Lilliput's runtime, named "MODEL PRECISION"."""
     options = {"bundle": str(bundle), "precision": precision}
     return Entry(f"{model} {precision}", "onnxruntime", precision, "bundle", options, model, role, seeds=seeds)

@@ -28,7 +28,7 @@ class BundlePeer:
 
     def one(self, text: str) -> NDArray[np.float64]:
         """Probabilities [labels] of one text."""
-        return self._row(self._one([text], top_k=None)[0])
+        return self._row(self._one(text, top_k=None))
 
     def batch(self, texts: list[str]) -> NDArray[np.float64]:
         """Probabilities [n, labels]; the runtime answers several texts at a time where it may use several cores."""

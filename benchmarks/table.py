@@ -1,0 +1,177 @@
+"""The models of a report as a table, in words that people read: shared by the page, the README and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+NOT_MEASURED = "not measured"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, what it means, and how a row's value is written."""
+
+    title: str
+    meaning: str
+    text: Callable[[Row], str]
+    numeric: bool = True
+
+
+def percent(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """0.8731 as "87.3%", with "(86.1 to 88.4)" where there is an interval."""
+    if value is None:
+        return NOT_MEASURED
+    bounds = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
+    return f"{100 * value:.1f}%{bounds}"
+
+
+def times(value: float | None) -> str:
+    """3.14159 as "3.1×"; two digits for what is near 1."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value:.2f}×" if value < 2 else f"{value:.1f}×"
+
+
+def milliseconds(value: float | None) -> str:
+    """Three significant digits, without an exponent."""
+    if value is None:
+        return NOT_MEASURED
+    return (
+        f"{value:.3f}"
+        if value < 1
+        else f"{value:.2f}"
+        if value < 10
+        else f"{value:.1f}"
+        if value < 100
+        else f"{value:.0f}"
+    )
+
+
+def megabytes(value: float | None) -> str:
+    """Bytes as 10^6 bytes."""
+    return NOT_MEASURED if value is None else _short(value / 1e6)
+
+
+def millions(value: float | None) -> str:
+    """A count in millions."""
+    return NOT_MEASURED if value is None else _short(value / 1e6)
+
+
+def whole(value: float | None) -> str:
+    """A number without decimals, thousands separated."""
+    return NOT_MEASURED if value is None else f"{value:,.0f}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def _share(key: str) -> Callable[[Row], str]:
+    return lambda row: percent(row[key], row.get(f"{key}_ci"))
+
+
+def _half_width(key: str) -> Callable[[Row], str]:
+    def text(row: Row) -> str:
+        low, high = row[f"{key}_ci"] or (0.0, 0.0)
+        return percent(row[key]) + (f" ±{50 * (high - low):.1f}" if row[key] is not None else "")
+
+    return text
+
+
+NAME = Column("model", "", lambda row: row["name"], numeric=False)
+SCORE = Column("accuracy", "share of test texts labelled correctly, 95% interval (Wilson)", _share("score"))
+RETAINED = Column(
+    "retained", "accuracy / teacher's accuracy on the same texts, 95% interval (paired bootstrap)", _share("retained")
+)
+P50 = Column(
+    "p50 ms", "median latency of one text, tokenizer included", lambda row: milliseconds(row["latency_ms"]["p50"])
+)
+EAGER = Column(
+    "vs eager", "times faster than the teacher in eager PyTorch", lambda row: times(row["speedup_vs_teacher_eager"])
+)
+INT8 = Column(
+    "vs int8",
+    "times faster than the teacher exported and quantized with the libraries' defaults",
+    lambda row: times(row["speedup_vs_teacher_int8"]),
+)
+SIZE = Column("MB", "files that loading opens, 10^6 bytes", lambda row: megabytes(row["bytes"]))
+
+SHORT = (NAME, SCORE, RETAINED, P50, EAGER, INT8, SIZE)
+"""What fits a README."""
+
+TERMINAL = (
+    NAME,
+    Column("accuracy", SCORE.meaning, _half_width("score")),
+    Column("retained", RETAINED.meaning, _half_width("retained")),
+    *(P50, EAGER, INT8, SIZE),
+)
+"""What fits a terminal of 100 columns."""
+
+FULL = (
+    NAME,
+    Column("engine", "", lambda row: row["engine"], numeric=False),
+    Column("precision", "", lambda row: row["precision"], numeric=False),
+    SCORE,
+    RETAINED,
+    Column("agrees", "share of texts with the teacher's label", lambda row: percent(row["agreement"])),
+    Column("ECE", "expected calibration error, 15 bins", lambda row: percent(row["ece"])),
+    P50,
+    Column("p90 ms", "nine of ten texts are faster", lambda row: milliseconds(row["latency_ms"]["p90"])),
+    Column("p99 ms", "99 of 100 texts are faster", lambda row: milliseconds(row["latency_ms"]["p99"])),
+    EAGER,
+    INT8,
+    Column("texts/s", "throughput of the list call on the same threads", lambda row: whole(row["throughput_per_s"])),
+    Column(
+        "p50 ms, all cores",
+        "median latency of one text with every core",
+        lambda row: milliseconds(row["all_threads"] and row["all_threads"]["p50"]),
+    ),
+    Column(
+        "texts/s, all cores",
+        "throughput of the list call with every core",
+        lambda row: whole(row["all_threads"] and row["all_threads"]["throughput_per_s"]),
+    ),
+    SIZE,
+    Column("parameters, M", "millions of trained numbers", lambda row: millions(row["parameters"])),
+    Column("memory, MB", "most resident memory of the process, 10^6 bytes", lambda row: whole(row["peak_rss_mb"])),
+)
+"""What the page shows."""
+
+
+def markdown(rows: Sequence[Row], columns: Sequence[Column] = SHORT) -> str:
+    """A GitHub table; numbers to the right."""
+    lines = [
+        [column.title for column in columns],
+        ["---:" if column.numeric else "---" for column in columns],
+        *([_escaped(column.text(row)) for column in columns] for row in rows),
+    ]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def for_terminal(report: Mapping[str, Any]) -> Table:
+    """The short table for a terminal, intervals as half their width; models on the accuracy/latency frontier are marked with a star."""
+    data = report["data"]
+    table = Table(
+        title=f"{data['name']}, {data['n_test']:,} test texts, {report['threads']} thread"
+        + "s" * (report["threads"] > 1)
+    )
+    if report["smoke"]:
+        table.caption = "SMOKE RUN on a subset: these figures count for nothing"
+    for column in TERMINAL:
+        table.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=True)
+    for row in report["models"]:
+        cells = [column.text(row) for column in TERMINAL]
+        # Text, so that a model's name is never read as markup.
+        table.add_row(Text(("★ " if row["pareto"] else "  ") + cells[0]), *map(Text, cells[1:]))
+    return table
+
+
+def _escaped(cell: str) -> str:
+    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
