@@ -1,0 +1,221 @@
+"""The manifest of a bundle: its fields, its canonical bytes, and the rules that a reader applies to them.
+
+``lilliput.json`` is JSON with sorted keys, one space of indentation and ASCII only, plus ``digest``: the SHA-256 of the
+same bytes without that key. A reader writes the parsed contents again and compares bytes, so a change of any byte,
+white space included, is seen. A manifest written by an enemy has a valid digest, so sizes, types and names are checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lilliput import __version__
+from lilliput.errors import BundleError, IntegrityError
+
+MANIFEST = "lilliput.json"
+FORMAT = 1
+
+_MAX_LENGTH_LIMIT = 1 << 16  # tokens
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What the manifest promises of one file: SHA-256 in lower-case hex, size in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of ``lilliput.json``.
+
+    ``max_length`` counts tokens, special ones included. ``inputs`` names the inputs of the graphs. ``graphs`` maps a
+    precision to its ``file``, ``opset``, ``operators`` (type -> count) and ``disabled_optimizers``. ``smoke`` holds
+    recorded predictions (``text``, ``precision``, ``logits``). ``lilliput`` is the version that wrote the bundle.
+    ``files`` maps a path below the bundle, with forward slashes, to its size and hash.
+    """
+
+    format: int
+    lilliput: str
+    name: str
+    task: str
+    architecture: str
+    labels: tuple[str, ...]
+    max_length: int
+    inputs: tuple[str, ...]
+    graphs: dict[str, dict[str, Any]]
+    parameters: int
+    provenance: dict[str, Any]
+    recipe: dict[str, Any]
+    seeds: tuple[int, ...]
+    versions: dict[str, str]
+    smoke: list[dict[str, Any]]
+    files: dict[str, FileEntry]
+
+
+def serialize(values: dict[str, Any], files: dict[str, FileEntry], path: Path) -> bytes:
+    """The bytes of the manifest with these fields, to be written at ``path`` (which only error messages use).
+
+    Raises:
+        BundleError: a field is missing, unknown, of the wrong type, or not plain JSON.
+    """
+    listed = {name: {"sha256": entry.sha256, "size": entry.size} for name, entry in files.items()}
+    try:
+        # Through JSON and back: tuples become lists and keys become strings, as a reader will see them.
+        content = json.loads(json.dumps({**values, "format": FORMAT, "lilliput": __version__, "files": listed}))
+        _check_fields(content, path)
+        content["digest"] = hashlib.sha256(_canonical(content)).hexdigest()
+        return _canonical(content)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: a field is not plain JSON: {error}") from error
+
+
+def parse(raw: bytes, path: Path) -> Manifest:
+    """Turn the bytes of a manifest, read from ``path``, into a `Manifest`.
+
+    Raises:
+        IntegrityError: the bytes are not the canonical form of a JSON object with the right digest.
+        BundleError: the format is not the one of this version, or a field is wrong.
+    """
+    try:
+        content = json.loads(raw.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
+        digest = content.pop("digest", None)
+        if hashlib.sha256(_canonical(content)).hexdigest() != digest:
+            raise ValueError("its digest does not match its contents")
+        if _canonical({**content, "digest": digest}) != raw:
+            raise ValueError("its bytes are not the canonical form of its contents")
+    except (ValueError, RecursionError) as error:
+        detail = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise IntegrityError(f"{path}: changed or malformed: {detail}; get the bundle again") from error
+    if content.get("format") != FORMAT:
+        raise BundleError(
+            f"{path}: format {content.get('format')!r}, written by Lilliput {content.get('lilliput')!r}; this is "
+            f"Lilliput {__version__}, which reads format {FORMAT}: install the version that wrote the bundle"
+        )
+    _check_fields(content, path)
+    content["files"] = {name: FileEntry(**entry) for name, entry in content["files"].items()}
+    for name in ("labels", "inputs", "seeds"):
+        content[name] = tuple(content[name])
+    return Manifest(**content)
+
+
+def _canonical(content: Any) -> bytes:
+    return (json.dumps(content, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key appears twice")
+    return result
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")
+
+
+# --- the rules of the fields -----------------------------------------------------------------------------------------
+
+
+def _whole(value: Any, low: int = 0, high: int | None = None) -> bool:
+    return type(value) is int and value >= low and (high is None or value <= high)
+
+
+def _text(value: Any) -> bool:
+    # A lone surrogate can be escaped in JSON, but neither printed nor written to a file.
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(_text(item) for item in value) and len(set(value)) == len(value)
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) in (int, float) and math.isfinite(item) for item in value)
+
+
+def _table(value: Any, rule: Callable[[Any], bool] = lambda _: True) -> bool:
+    return isinstance(value, dict) and all(_text(key) and rule(item) for key, item in value.items())
+
+
+def _graph(value: Any) -> bool:
+    return (
+        _table(value)
+        and _text(value.get("file"))
+        and _whole(value.get("opset"), 1)
+        and _table(value.get("operators"), _whole)
+        and _texts(value.get("disabled_optimizers"))
+    )
+
+
+def _prediction(value: Any) -> bool:
+    return (
+        _table(value) and _text(value.get("text")) and _text(value.get("precision")) and _numbers(value.get("logits"))
+    )
+
+
+def _file_name(name: str) -> bool:
+    """Whether ``name`` is a relative path with forward slashes that stays below its folder on every system."""
+    parts = name.split("/")
+    return (
+        all(part not in ("", ".", "..") for part in parts)
+        and not any(character in '\\:<>"|?*' or character < " " for character in name)
+        and parts[0] not in (MANIFEST, ".git")
+    )
+
+
+def _file_table(value: Any) -> bool:
+    return (
+        _table(value, lambda entry: isinstance(entry, dict) and set(entry) == {"sha256", "size"})
+        and all(_file_name(name) and _hash(entry["sha256"]) and _whole(entry["size"]) for name, entry in value.items())
+        and len({name.casefold() for name in value}) == len(value)  # two names may be one file on another system
+    )
+
+
+def _hash(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+
+
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "format": ("a whole number", _whole),
+    "lilliput": ("a string", _text),
+    "name": ("a string", _text),
+    "task": ("a string", _text),
+    "architecture": ("a string", _text),
+    "labels": ("a list of distinct strings", _texts),
+    "max_length": (f"a whole number from 1 to {_MAX_LENGTH_LIMIT}", lambda v: _whole(v, 1, _MAX_LENGTH_LIMIT)),
+    "inputs": ("a list of distinct strings", _texts),
+    "graphs": ("precision -> {file, opset, operators, disabled_optimizers}", lambda v: _table(v, _graph) and bool(v)),
+    "parameters": ("a whole number", _whole),
+    "provenance": ("an object", _table),
+    "recipe": ("an object", _table),
+    "seeds": ("a list of whole numbers", lambda v: isinstance(v, list) and all(type(item) is int for item in v)),
+    "versions": ("name -> version, both strings", lambda v: _table(v, _text)),
+    "smoke": ("a list of {text, precision, logits}", lambda v: isinstance(v, list) and all(map(_prediction, v))),
+    "files": ("relative path -> {sha256, size}", _file_table),
+}
+
+
+def _check_fields(content: dict[str, Any], path: Path) -> None:
+    for name in sorted(_RULES.keys() ^ content.keys()):
+        raise BundleError(f"{path}: {name!r} is {'missing' if name in _RULES else 'not a known field of this version'}")
+    for name, (expected, rule) in _RULES.items():
+        if not rule(content[name]):
+            raise BundleError(f"{path}: {name!r} must be {expected}")
+    for precision, graph in content["graphs"].items():
+        if graph["file"] not in content["files"]:
+            raise BundleError(f"{path}: the {precision} graph is {graph['file']!r}, which 'files' does not list")
+    for index, record in enumerate(content["smoke"]):
+        if record["precision"] not in content["graphs"]:
+            raise BundleError(
+                f"{path}: smoke prediction {index} names precision {record['precision']!r}, which has no graph"
+            )

@@ -1,0 +1,116 @@
+"""Text to token ids with the tokenizer of a bundle, in bounded time.
+
+A tokenizer reads the whole of a text before it truncates: 10 MB take many seconds for 128 tokens. `TextEncoder` reads a
+prefix instead, and takes its tokens only where the rest of the text can't have changed them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Encoding, Tokenizer
+
+from lilliput.errors import BundleError, InputError
+
+_FIRST_PREFIX = 16  # characters per token of max_length
+_LAST_PREFIX = 256
+_MARGIN = 64  # characters: longer than any look-ahead of a pre-tokenizer
+
+
+class TextEncoder:
+    """The tokens of a text, cut to ``max_length``, special tokens included; equal to those of transformers.
+
+    Of a text longer than ``16 * max_length`` characters first that prefix is read. Its tokens are taken when they fill
+    ``max_length`` and end in a word that is complete before the prefix's last one; else a prefix four times as long is
+    tried. Nothing beyond ``256 * max_length`` characters is ever read: a text that has fewer than ``max_length`` tokens
+    in that many characters (a page of spaces, one endless word) is answered from those.
+
+    Args:
+        serialized: the bytes of a ``tokenizer.json``.
+        max_length: tokens.
+        path: where the bytes are from, for error messages.
+
+    Raises:
+        BundleError: the tokenizer can't be used.
+    """
+
+    def __init__(self, serialized: bytes, *, max_length: int, path: Path) -> None:
+        self._path = path
+        self._max_length = max_length
+        try:
+            self._tokenizer = Tokenizer.from_str(serialized.decode("utf-8"))
+            special = self._tokenizer.num_special_tokens_to_add(False)
+            if max_length <= special:
+                raise ValueError(f"max_length {max_length} leaves no room beside {special} special tokens")
+            self._tokenizer.no_padding()
+            self._tokenizer.enable_truncation(max_length)
+            added = self._tokenizer.get_added_tokens_decoder().values()
+        except BaseException as error:
+            _let_exits_pass(error)
+            raise BundleError(f"{path}: this tokenizer can't be used: {error}") from error
+        self._margin = _MARGIN + max((len(token.content) for token in added), default=0)
+        self._first = _FIRST_PREFIX * max_length
+
+    def __call__(self, text: str, index: int) -> tuple[list[int], list[int]]:
+        """Token ids and token types of ``text``; ``index`` is its number in the caller's list, for error messages.
+
+        Raises:
+            InputError: ``text`` holds a lone surrogate.
+            BundleError: the tokenizer fails.
+        """
+        try:
+            encoding = self._tokenizer.encode(text) if len(text) <= self._first else self._encode_long(text)
+        except BaseException as error:
+            _let_exits_pass(error)
+            _refuse_surrogates(text, index)
+            raise BundleError(f"{self._path}: the tokenizer failed on item {index}: {error}") from error
+        return encoding.ids, encoding.type_ids
+
+    def _encode_long(self, text: str) -> Encoding:
+        text.encode("utf-8")  # a lone surrogate is refused wherever it is, read or not
+        last = _LAST_PREFIX * self._max_length
+        length = self._first
+        while length < min(len(text), last):
+            encoding = self._tokenizer.encode(text[:length])
+            if self._is_settled(encoding, length):
+                return encoding
+            length *= 4
+        return self._tokenizer.encode(text[:last])
+
+    def _is_settled(self, encoding: Encoding, length: int) -> bool:
+        """Whether the tokens of a prefix of ``length`` characters are those of every text that begins with it.
+
+        What follows the prefix can change its last word, and what a pre-tokenizer sees a few characters ahead
+        ("'r" + "e", "[MAS" + "K]"), but no word that ends well before the cut.
+        """
+        rest = encoding.overflowing
+        if not rest:
+            return False
+        kept = [
+            (word, end) for word, (_, end) in zip(encoding.word_ids, encoding.offsets, strict=True) if word is not None
+        ]
+        beyond = [word for word in rest[-1].word_ids if word is not None]
+        if not kept or not beyond:
+            return False
+        word, end = kept[-1]
+        return word < beyond[-1] and end <= length - self._margin
+
+
+def _refuse_surrogates(text: str, index: int) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"item {index} has a lone surrogate (U+{ord(text[error.start]):04X}) at character {error.start}, which no "
+            'Unicode text has; clean it with text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")'
+        ) from error
+
+
+def _let_exits_pass(error: BaseException) -> None:
+    """Raise ``error`` again if it is no failure of the tokenizer.
+
+    A tokenizers call fails with a plain Exception, a TypeError for a lone surrogate, or, where a hostile file makes
+    its Rust code panic, with a PanicException that derives from BaseException.
+    """
+    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
+        raise error

@@ -1,0 +1,60 @@
+"""Fixtures for all tests. The helpers of tiny.py come in as a fixture: tests are no package and import no neighbour."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from lilliput.bundle import write_manifest
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModuleType:
+    """The module tests/tiny.py."""
+    spec = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("tiny.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole bundle of a tiny random BERT. Shared: copy it (`tiny_copy`) before changing it."""
+    folder: Path = tiny.build(tmp_path_factory.mktemp("bundles") / "tiny")
+    return folder
+
+
+@pytest.fixture
+def tiny_copy(tiny_bundle: Path, tmp_path: Path) -> Callable[[], Path]:
+    """Makes fresh copies of the tiny bundle, to be changed at will."""
+    count = 0
+
+    def copy() -> Path:
+        nonlocal count
+        count += 1
+        return Path(shutil.copytree(tiny_bundle, tmp_path / f"copy-{count}"))
+
+    return copy
+
+
+@pytest.fixture
+def small_bundle(tiny: ModuleType, tmp_path: Path) -> Callable[..., Path]:
+    """Makes bundles whose files are no real models: enough for `Bundle.open`, and quick."""
+
+    def build(name: str, *, folder: str | None = None, **changes: Any) -> Path:
+        staging = tmp_path / (folder or name)
+        (staging / "onnx").mkdir(parents=True)
+        (staging / "onnx/model.onnx").write_bytes(b"graph of " + name.encode())
+        (staging / "tokenizer.json").write_text("{}")
+        write_manifest(staging, **tiny.manifest_fields(staging, name=name, **changes))
+        return staging
+
+    return build
