@@ -66,7 +66,7 @@ REFERENCES = {
 
 def _accuracy(best: Row, teacher: Row) -> str:
     p = best["mcnemar_p"]
-    chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    chance = "p\u00a0<\u00a00.001" if p < 0.001 else f"p\u00a0=\u00a0{p:.3f}"
     return (
         f"It keeps {percent(best['retained'])} of the teacher's accuracy (95% interval "
         f"{100 * best['retained_ci'][0]:.1f} to {100 * best['retained_ci'][1]:.1f}): {percent(best['score'])} against "
@@ -103,7 +103,10 @@ def not_measured(report: Report) -> list[str]:
         absent = [words for key, words in WORDS.items() if row[key] is None]
         if absent:
             gaps.append(f"{row['name']}: {', '.join(absent)}.")
-    gaps += [f"{figure['id']}." for figure in report["figures"] if figure["status"] == "not measured"]
+    if report["smoke"]:
+        gaps.append("The targets: a smoke run measures none of them.")
+    else:
+        gaps += [f"{figure['id']}." for figure in report["figures"] if figure["status"] == "not measured"]
     return gaps
 
 

@@ -18,22 +18,27 @@ class Place:
 
 
 POINT = 9.0
-STEPS = (0, 1, 2, 3, 4)
+STEPS = range(7)
 
 
 def place(
-    points: Sequence[tuple[float, float]], sizes: Sequence[tuple[float, float]], width: float, height: float
+    points: Sequence[tuple[float, float]],
+    sizes: Sequence[tuple[float, float]],
+    width: float,
+    height: float,
+    obstacles: Sequence[Box] = (),
 ) -> list[Place | None]:
     """Find a free place for each label, the first ones choosing first.
 
     Args:
         points: pixels inside a plot of ``width`` x ``height``, y downwards.
         sizes: width and height of each text in pixels.
+        obstacles: what must not be covered either.
 
     Returns:
         One place for each point; None where nothing is free.
     """
-    taken: list[Box] = [(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in points]
+    taken: list[Box] = [(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in points] + list(obstacles)
     found: list[Place | None] = []
     for (x, y), (text_width, text_height) in zip(points, sizes, strict=True):
         chosen = None
@@ -49,7 +54,7 @@ def place(
 
 
 def _candidates(text_height: float) -> list[Place]:
-    """Right, left, above, below; then the same further away."""
+    """Right, left, above, below; then the same further away, above before below."""
     places = []
     for step in STEPS:
         near, far = POINT + 4, step * (text_height + 2)

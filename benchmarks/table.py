@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -28,7 +29,9 @@ def percent(value: float | None, interval: Sequence[float] | None = None) -> str
     """0.8731 as "87.3%", with "(86.1 to 88.4)" where there is an interval."""
     if value is None:
         return NOT_MEASURED
-    bounds = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval else ""
+    # A model compared with itself has no uncertainty; an interval of one value would only be noise to the eye.
+    some = interval is not None and interval[0] < interval[1]
+    bounds = f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})" if interval and some else ""
     return f"{100 * value:.1f}%{bounds}"
 
 
@@ -80,7 +83,7 @@ def _share(key: str) -> Callable[[Row], str]:
 def _half_width(key: str) -> Callable[[Row], str]:
     def text(row: Row) -> str:
         low, high = row[f"{key}_ci"] or (0.0, 0.0)
-        return percent(row[key]) + (f" ±{50 * (high - low):.1f}" if row[key] is not None else "")
+        return percent(row[key]) + (f" ±{50 * (high - low):.1f}" if low < high else "")
 
     return text
 
@@ -102,6 +105,7 @@ INT8 = Column(
     lambda row: times(row["speedup_vs_teacher_int8"]),
 )
 SIZE = Column("MB", "files that loading opens, 10^6 bytes", lambda row: megabytes(row["bytes"]))
+_SIZE_SHORT = Column("MB", SIZE.meaning, lambda row: megabytes(row["bytes"]) if row["bytes"] else "–")
 
 SHORT = (NAME, SCORE, RETAINED, P50, EAGER, INT8, SIZE)
 """What fits a README."""
@@ -110,14 +114,12 @@ TERMINAL = (
     NAME,
     Column("accuracy", SCORE.meaning, _half_width("score")),
     Column("retained", RETAINED.meaning, _half_width("retained")),
-    *(P50, EAGER, INT8, SIZE),
+    *(P50, EAGER, INT8, _SIZE_SHORT),
 )
-"""What fits a terminal of 100 columns."""
+"""What fits a terminal of 80 columns."""
 
 FULL = (
     NAME,
-    Column("engine", "", lambda row: row["engine"], numeric=False),
-    Column("precision", "", lambda row: row["precision"], numeric=False),
     SCORE,
     RETAINED,
     Column("agrees", "share of texts with the teacher's label", lambda row: percent(row["agreement"])),
@@ -139,7 +141,7 @@ FULL = (
         lambda row: whole(row["all_threads"] and row["all_threads"]["throughput_per_s"]),
     ),
     SIZE,
-    Column("parameters, M", "millions of trained numbers", lambda row: millions(row["parameters"])),
+    Column("params, M", "millions of trained numbers", lambda row: millions(row["parameters"])),
     Column("memory, MB", "most resident memory of the process, 10^6 bytes", lambda row: whole(row["peak_rss_mb"])),
 )
 """What the page shows."""
@@ -156,16 +158,18 @@ def markdown(rows: Sequence[Row], columns: Sequence[Column] = SHORT) -> str:
 
 
 def for_terminal(report: Mapping[str, Any]) -> Table:
-    """The short table for a terminal, intervals as half their width; models on the accuracy/latency frontier are marked with a star."""
+    """The short table for a terminal; models on the accuracy/latency frontier are marked with a star."""
     data = report["data"]
+    threads = "1 thread" if report["threads"] == 1 else f"{report['threads']} threads"
     table = Table(
-        title=f"{data['name']}, {data['n_test']:,} test texts, {report['threads']} thread"
-        + "s" * (report["threads"] > 1)
+        title=Text(f"{data['name']}, {data['n_test']:,} test texts, {threads}"),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     if report["smoke"]:
         table.caption = "SMOKE RUN on a subset: these figures count for nothing"
     for column in TERMINAL:
-        table.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=True)
+        table.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=column.numeric)
     for row in report["models"]:
         cells = [column.text(row) for column in TERMINAL]
         # Text, so that a model's name is never read as markup.
