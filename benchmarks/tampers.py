@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import tempfile
@@ -13,7 +12,7 @@ from lilliput import bundle
 from lilliput.errors import BundleError
 
 Tamper = Callable[[Path, random.Random], str]
-"""Changes the bundle at a path; says what it did."""
+"""Changes the files of the bundle at a path; says what it did."""
 
 
 def count_refused(path: Path, n: int = 200, seed: int = 0) -> int:
@@ -31,22 +30,43 @@ def accepted(path: Path, n: int = 200, seed: int = 0) -> list[str]:
     draw = random.Random(seed)
     missed = []
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "bundle"
+        copy = _Copy(path, Path(folder) / "bundle")
         for number in range(n):
-            _copy(path, copy)
-            what = TAMPERS[number % len(TAMPERS)](copy, draw)
+            what = TAMPERS[number % len(TAMPERS)](copy.path, draw)
             try:
-                bundle.verify(copy)
+                bundle.verify(copy.path)
             except BundleError:
                 pass
             else:
                 missed.append(what)
-            shutil.rmtree(copy)
+            copy.restore()
     return missed
 
 
-def _copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".git"))
+class _Copy:
+    """A copy of a bundle that can be made whole again; only what was changed is copied anew, bundles are large."""
+
+    def __init__(self, source: Path, path: Path) -> None:
+        self.path = path
+        self._source = source
+        shutil.copytree(source, path, ignore=shutil.ignore_patterns(".git"))
+        self._stamps = self._look()
+
+    def restore(self) -> None:
+        """Undo every change."""
+        now = self._look()
+        for name in now.keys() - self._stamps.keys():
+            (self.path / name).unlink()
+        for name, stamp in self._stamps.items():
+            if now.get(name) != stamp:
+                (self.path / name).unlink(missing_ok=True)
+                shutil.copyfile(self._source / name, self.path / name)
+        self._stamps = self._look()
+
+    def _look(self) -> dict[str, tuple[int, int, int]]:
+        files = (file for file in self.path.rglob("*") if file.is_symlink() or not file.is_dir())
+        stamps = ((file.relative_to(self.path).as_posix(), file.lstat()) for file in files)
+        return {name: (seen.st_ino, seen.st_size, seen.st_mtime_ns) for name, seen in stamps}
 
 
 def _pick(path: Path, draw: random.Random) -> Path:
@@ -133,7 +153,7 @@ def _link(path: Path, draw: random.Random) -> str:
     outside = path.with_name("outside")
     shutil.copyfile(file, outside)
     file.unlink()
-    os.symlink(outside, file)
+    file.symlink_to(outside)
     return f"{file.name}: replaced by a link"
 
 
