@@ -45,7 +45,7 @@ _DISTILBERT = _Names(
     heads="n_heads",
     ffn="hidden_dim",
 )
-_NAMES = {"bert": _BERT, "roberta": _BERT, "electra": _BERT, "distilbert": _DISTILBERT}
+_NAMES = {"bert": _BERT, "roberta": _BERT, "distilbert": _DISTILBERT, "electra": _BERT}
 
 SUPPORTED = tuple(_NAMES)
 

@@ -26,6 +26,9 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{source}: no usable tokenizer: {_first_line(error)}") from error
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        # Where its files are missing, transformers makes one that knows no word.
+        raise ModelError(f"{source}: holds no tokenizer; save the model's own there with save_pretrained")
     if not tokenizer.is_fast:
         raise ModelError(
             f"{source}: the tokenizer has no tokenizer.json; convert it with transformers' fast tokenizers first"
@@ -37,7 +40,7 @@ def load_classifier(source: str | Path, labels: Sequence[str], revision: str | N
     """A sequence classifier with ``labels``, its head fresh unless the checkpoint has one for as many classes.
 
     Raises:
-        ModelError: missing files, unsupported architecture, or weights that are not safetensors.
+        ModelError: missing files or weights, unsupported architecture, or weights that are not safetensors.
     """
     from transformers import AutoModelForSequenceClassification
 
@@ -46,7 +49,11 @@ def load_classifier(source: str | Path, labels: Sequence[str], revision: str | N
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}
-    return _load(AutoModelForSequenceClassification, source, revision, config=config, ignore_mismatched_sizes=True)
+    config.problem_type = "single_label_classification"  # a checkpoint made for another problem brings its loss along
+    model, unfit = _load(AutoModelForSequenceClassification, source, revision, config=config)
+    base = f"{model.base_model_prefix}."
+    _refuse(source, {name for name in unfit if name.startswith(base) and not name.startswith(f"{base}pooler.")})
+    return model
 
 
 def load_finetuned_classifier(source: str | Path, revision: str | None = None) -> Any:
@@ -62,7 +69,9 @@ def load_finetuned_classifier(source: str | Path, revision: str | None = None) -
             f"{source}: made for {made_for}, not for sequence classification; "
             "fine-tune it first with 'lilliput finetune'"
         )
-    return _load(AutoModelForSequenceClassification, source, revision)
+    model, unfit = _load(AutoModelForSequenceClassification, source, revision)
+    _refuse(source, unfit)
+    return model
 
 
 def labels_of(model: Any) -> tuple[str, ...]:
@@ -73,17 +82,19 @@ def labels_of(model: Any) -> tuple[str, ...]:
 def match_labels(model: Any, data_labels: Sequence[str], where: str) -> tuple[int, ...]:
     """For each label of the data, the index of the model's logit that stands for it.
 
-    Names are compared without regard to case. A model that never got names (``LABEL_0`` ...) is taken to have the
-    data's labels in their order, and is given their names.
+    Names are compared as they are, then without regard to case. A model that never got names (``LABEL_0`` ...) is
+    taken to have the data's labels in their order, and is given their names.
 
     Raises:
         ModelError: the model has other labels than the data.
     """
     names = labels_of(model)
     if len(names) == len(data_labels):
-        lowered = [name.lower() for name in names]
-        if all(label.lower() in lowered for label in data_labels):
-            return tuple(lowered.index(label.lower()) for label in data_labels)
+        for form in (str, str.lower):
+            found = {form(name): i for i, name in enumerate(names)}
+            wanted = [form(label) for label in data_labels]
+            if len(found) == len(names) and set(wanted) == set(found):
+                return tuple(found[label] for label in wanted)
         if all(name == f"LABEL_{i}" for i, name in enumerate(names)):
             model.config.id2label = dict(enumerate(data_labels))
             model.config.label2id = {label: i for i, label in enumerate(data_labels)}
@@ -94,6 +105,8 @@ def match_labels(model: Any, data_labels: Sequence[str], where: str) -> tuple[in
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Save as ``from_pretrained`` reads it, with the tokenizer files that older loaders look for as well."""
     model.save_pretrained(folder)
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(0o644)  # the library makes them readable by their owner only
     save_tokenizer(tokenizer, folder)
 
 
@@ -149,23 +162,37 @@ def _load_config(source: str | Path, revision: str | None) -> Any:
     return config
 
 
-def _load(kind: Any, source: str | Path, revision: str | None, **options: Any) -> Any:
+def _load(kind: Any, source: str | Path, revision: str | None, **options: Any) -> tuple[Any, set[str]]:
+    """A model, and the names of its weights that the checkpoint lacks or has in another shape."""
     import torch
     from safetensors import SafetensorError
 
     try:
         # float32 whatever the checkpoint's type: training and parity are defined on it.
-        model = kind.from_pretrained(
+        model, report = kind.from_pretrained(
             str(source),
             revision=revision,
             use_safetensors=True,
             trust_remote_code=False,
             dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
             **options,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{source}: can't load its weights (model.safetensors): {_first_line(error)}") from error
-    return model
+    return model, {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+
+
+def _refuse(source: str | Path, unfit: set[str]) -> None:
+    """Weights that are not in the checkpoint would be random: an error, for nobody would notice."""
+    if unfit:
+        names = sorted(unfit)
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise ModelError(
+            f"{source}: lacks weights that its config.json asks for, or has them in another shape: "
+            f"{', '.join(names[:3])}{more}; get the checkpoint again"
+        )
 
 
 def _check_folder(source: str | Path) -> None:

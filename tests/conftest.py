@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import shutil
 from collections.abc import Callable
@@ -14,15 +15,38 @@ import pytest
 from lilliput.bundle import write_manifest
 
 
-@pytest.fixture(scope="session")
-def tiny() -> ModuleType:
-    """The module tests/tiny.py."""
-    spec = importlib.util.spec_from_file_location("tiny", Path(__file__).with_name("tiny.py"))
+def _neighbour(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ModuleType:
+    """The module tests/tiny.py."""
+    return _neighbour("tiny")
+
+
+@pytest.fixture(scope="session")
+def encoders() -> ModuleType:
+    """The module tests/tiny_encoders.py."""
+    return _neighbour("tiny_encoders")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(
+    tiny: ModuleType, encoders: ModuleType, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Folders of tiny random classifiers, as plain transformers saves them. Shared: copy one before changing it."""
+
+    @functools.cache
+    def folder(architecture: str) -> Path:
+        return Path(encoders.save(tmp_path_factory.mktemp("checkpoints") / architecture, architecture, tiny.tokenizer))
+
+    return folder
 
 
 @pytest.fixture(scope="session")
