@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,17 @@ def test_a_kill_between_two_renames_is_explained(small_bundle, tmp_path):
         Bundle.open(tmp_path / "final")
     commit(small_bundle("new"), tmp_path / "final")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["final"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have no such call")
+def test_two_folders_swap_names_in_one_step(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"was-{name}").touch()
+    if not folders._exchange(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("this file system can't")
+    assert (tmp_path / "a" / "was-b").exists()
+    assert (tmp_path / "b" / "was-a").exists()
 
 
 def test_commit_replaces_and_cleans_up(small_bundle, tmp_path):

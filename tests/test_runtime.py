@@ -296,6 +296,20 @@ def test_the_lowest_failure_is_raised_and_the_rest_is_not_begun():
         assert len(begun) < 5 + 2 * workers
 
 
+def test_a_later_failure_that_comes_first_does_not_win():
+    later = threading.Event()
+
+    def work(index):
+        if index == 0:
+            assert later.wait(10)
+            raise ValueError("first")
+        later.set()
+        raise ValueError("second")
+
+    with pytest.raises(ValueError, match="first"):
+        runtime._for_each(2, 2, work)
+
+
 def test_every_index_once():
     done = []
     runtime._for_each(1000, 8, done.append)

@@ -132,6 +132,20 @@ def test_no_cut_changes_the_tokens_of_byte_level_bpe():
             assert encoder(text, 0) == (found.ids, found.type_ids), text[:140]
 
 
+def test_a_word_that_goes_on_after_the_prefix(reference, make):
+    # The first prefix is 16 * 8 = 128 characters: five words and 88 letters of the sixth, whose first piece would be
+    # the eighth token. The whole word has over 100 letters, so it is one [UNK].
+    text = "good    " * 5 + "a" * 200
+    assert make(8)(text, 0) == expected(reference, text, 8)
+    assert make(8)(text, 0)[0][-2] == 1
+
+
+@pytest.mark.parametrize("start", range(120, 130))
+def test_a_special_token_across_the_cut(reference, make, start):
+    text = ("good " * 5).ljust(start) + "[MASK]" + " bad" * 50
+    assert make(8)(text, 0) == expected(reference, text, 8)
+
+
 def test_a_long_text_is_read_up_to_the_limit(make):
     # Words of over 100 letters are one [UNK] each, so 256 * 8 characters hold 10 of them; the sixth fills 8 tokens.
     encode = make(8)
