@@ -6,9 +6,10 @@
         teacher/             a finished stage: config.yaml, result.json, log.jsonl, stage.json and what it made
         .student-l2.partial/ a stage under way; its training checkpoints are in there
 
-A stage works in ``.NAME.partial`` and is renamed to ``NAME`` when it is whole. It is identified by its key, the
-digest of its configuration and of the keys of the stages it reads: a finished stage with the same key is reused, one
-with another key is thrown away and made anew, and a partial one with the same key is continued.
+A stage works in ``.NAME.partial`` and is renamed to ``NAME`` when it is whole; ``stage.json`` is written last and
+says that it is. It is identified by its key, the digest of its configuration and of the keys of the stages it reads: a
+finished stage with the same key is reused, one with another key is thrown away and made anew, and a partial one with
+the same key is continued. A crash at any point leaves a run that the same command goes on with.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lilliput.errors import RunError
+from lilliput.folders import fsync
 
 FORMAT = 1
 """Raised when what a stage writes changes so much that older stages must not be reused."""
@@ -71,7 +73,7 @@ def set_seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def append_log(path: Path, event: str, **fields: Any) -> None:
+def append_log(path: Path, event: str, /, **fields: Any) -> None:
     """Append one line to a structured log: ``{"time": ..., "event": ..., ...}``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps({"time": round(time.time(), 3), "event": event, **fields}, ensure_ascii=False, default=str)
@@ -107,7 +109,7 @@ class Run:
         marker = self.folder / "run.json"
         if self.folder.exists() and not self.folder.is_dir():
             raise RunError(f"{self.folder} is a file; --out must name a folder")
-        if self.folder.is_dir() and not marker.exists() and any(p.name != ".lock" for p in self.folder.iterdir()):
+        if self.folder.is_dir() and not marker.exists() and not all(map(_is_ours, self.folder.iterdir())):
             raise RunError(f"{self.folder} exists and is not a Lilliput run; give --out an empty or a new folder")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -121,10 +123,14 @@ class Run:
             raise RunError(
                 f"{self.folder} is in use by another process; wait for it, or choose another --out"
             ) from None
-        if marker.exists():
-            self._check_marker(marker)
-        else:
-            write_json(marker, {"format": FORMAT, "kind": self.kind})
+        try:
+            if marker.exists():
+                self._check_marker(marker)
+            else:
+                write_json(marker, {"format": FORMAT, "kind": self.kind})
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -136,16 +142,18 @@ class Run:
         except (OSError, ValueError, AttributeError):
             found = "damaged"
         if found != self.kind:
-            self._lock.release()
             raise RunError(f"{self.folder} holds a run of kind {found!r}, not {self.kind!r}; choose another --out")
 
-    def log(self, event: str, **fields: Any) -> None:
+    def log(self, event: str, /, **fields: Any) -> None:
         """Append one event to the run's ``log.jsonl``."""
         append_log(self.folder / "log.jsonl", event, **fields)
 
     def finished(self, name: str, key: str) -> Stage | None:
         """The finished stage ``name`` if it was made with ``key``, else None."""
-        folder = self.folder / name
+        return self._whole(name, key, self.folder / name)
+
+    def _whole(self, name: str, key: str, folder: Path) -> Stage | None:
+        """The stage that ``folder`` holds, if it is whole and was made with ``key``."""
         try:
             record = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
             if record["key"] != key:
@@ -173,7 +181,10 @@ class Run:
             inputs: finished stages that it reads.
         """
         key = digest({"format": FORMAT, "stage": name, "config": config, "inputs": [s.key for s in inputs or []]})
+        if self._whole(name, key, self._partial_folder(name)):  # interrupted just before its rename
+            self._finish(name)
         if done := self.finished(name, key):
+            shutil.rmtree(self._old_folder(name), ignore_errors=True)  # left by a crash after its rename, if any
             self.log("stage reused", stage=name)
             return done
         with self._partial(name, key) as (partial, seconds_before):
@@ -186,8 +197,9 @@ class Run:
                 seconds = seconds_before + time.monotonic() - began
                 _write_progress(partial, key, seconds)
             write_json(partial / "result.json", result)
+            _flush(partial)
             write_json(partial / "stage.json", {"key": key, "seconds": round(seconds, 3)})
-            self._finish(partial, self.folder / name)
+            self._finish(name)
         self.log("stage finished", stage=name, seconds=round(seconds, 3))
         return Stage(name, self.folder / name, key, result, seconds, reused=False)
 
@@ -195,7 +207,7 @@ class Run:
     def _partial(self, name: str, key: str) -> Iterator[tuple[Path, float]]:
         """The working folder of a stage, emptied unless it was begun with the same key; and the seconds already
         spent."""
-        partial = self.folder / f".{name}.partial"
+        partial = self._partial_folder(name)
         seconds = 0.0
         try:
             record = json.loads((partial / "progress.json").read_text(encoding="utf-8"))
@@ -209,17 +221,35 @@ class Run:
         _write_progress(partial, key, seconds)
         yield partial, seconds
 
-    def _finish(self, partial: Path, final: Path) -> None:
+    def _partial_folder(self, name: str) -> Path:
+        return self.folder / f".{name}.partial"
+
+    def _old_folder(self, name: str) -> Path:
+        return self.folder / f".{name}.old"
+
+    def _finish(self, name: str) -> None:
+        """Give a whole partial stage its name; an older stage of that name is moved away first, and then deleted."""
+        partial, final, old = self._partial_folder(name), self.folder / name, self._old_folder(name)
         shutil.rmtree(partial / "checkpoints", ignore_errors=True)
         (partial / "progress.json").unlink(missing_ok=True)
+        shutil.rmtree(old, ignore_errors=True)
         if final.exists():
-            shutil.rmtree(final)
+            final.rename(old)
         partial.rename(final)
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        fsync(self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a run that was killed at its very start may have left ``path``, before it wrote ``run.json``."""
+    return path.name == ".lock" or path.name.startswith(".run.json.")
+
+
+def _flush(folder: Path) -> None:
+    """Bring every file below ``folder`` to the disk, training checkpoints aside: they are about to be removed."""
+    for path in folder.rglob("*"):
+        if path.is_file() and "checkpoints" not in path.relative_to(folder).parts:
+            fsync(path)
 
 
 def _write_progress(partial: Path, key: str, seconds: float) -> None:
