@@ -91,7 +91,10 @@ def distill_stage(
     }
     cache = run.folder / "teacher-outputs"
     return run.stage(
-        name, identity, lambda folder: _distill(folder, cache, teacher_id, config, dataset, progress, name)
+        name,
+        identity,
+        lambda folder: _distill(folder, cache, teacher_id, config, dataset, progress, name),
+        config=config.model_dump(mode="json"),
     )
 
 

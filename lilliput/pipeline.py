@@ -267,6 +267,7 @@ class _Demo:
         config = ExportConfig(**settings)
         provenance = _data_provenance(self.config, self.dataset) | {"model": self._model_provenance()}
         recipe = yaml.safe_load((trained.folder / "config.yaml").read_text(encoding="utf-8"))
+        recipe = {key: value for key, value in recipe.items() if key not in ("out", "teacher", "save_every")}
         result = _export(config, self.dataset, provenance, recipe, self.reporter.progress)
         write_json(record, result)
         return result

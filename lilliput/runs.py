@@ -166,21 +166,23 @@ class Run:
     def stage(
         self,
         name: str,
-        config: dict[str, Any],
+        identity: dict[str, Any],
         work: Callable[[Path], dict[str, Any]],
         inputs: list[Stage] | None = None,
+        *,
+        config: dict[str, Any] | None = None,
     ) -> Stage:
         """Do ``work(folder)`` once, and return its stage.
 
         Args:
             name: folder name of the stage in the run.
-            config: everything that decides the outcome, as JSON values; saved as ``config.yaml``.
+            identity: everything that decides the outcome, as JSON values.
             work: makes the stage's files in the folder it is given, which survives interruption, and returns the
-            result.
-                Whatever it leaves under ``checkpoints/`` is removed when the stage is whole.
+                result. Whatever it leaves under ``checkpoints/`` is removed when the stage is whole.
             inputs: finished stages that it reads.
+            config: what ``config.yaml`` says, so that ``--config`` can read it again; the identity when None.
         """
-        key = digest({"format": FORMAT, "stage": name, "config": config, "inputs": [s.key for s in inputs or []]})
+        key = digest({"format": FORMAT, "stage": name, "config": identity, "inputs": [s.key for s in inputs or []]})
         if self._whole(name, key, self._partial_folder(name)):  # interrupted just before its rename
             self._finish(name)
         if done := self.finished(name, key):
@@ -190,7 +192,8 @@ class Run:
         with self._partial(name, key) as (partial, seconds_before):
             began = time.monotonic()
             self.log("stage started", stage=name, key=key, continued=seconds_before > 0)
-            write_text(partial / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+            shown = identity if config is None else config
+            write_text(partial / "config.yaml", yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
             try:
                 result = work(partial)
             finally:

@@ -279,7 +279,7 @@ def test_a_crash_at_any_disk_operation_leaves_a_run_that_goes_on(tmp_path, befor
     assert redone[0] == 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), max_size=8))
 def test_any_history_of_configs_and_interruptions_does_what_the_last_call_asks(history):
     """Against a model of three lines: what is finished, what is partial, and how far it has come."""
@@ -389,3 +389,11 @@ def test_a_failure_at_the_start_does_not_keep_the_lock(tmp_path, monkeypatch):
             run.__enter__()
     with Run(tmp_path / "run", "test"):
         pass
+
+
+def test_config_yaml_shows_what_the_user_may_give_again(tmp_path):
+    with Run(tmp_path, "test") as run:
+        one = run.stage("s", {"epochs": 3, "fingerprint": "f"}, maker([]), config={"epochs": 3, "out": "x"})
+        assert yaml.safe_load((one.folder / "config.yaml").read_text()) == {"epochs": 3, "out": "x"}
+        # What is shown does not decide whether the stage is made again.
+        assert run.stage("s", {"epochs": 3, "fingerprint": "f"}, maker([]), config={"epochs": 3, "out": "y"}).reused

@@ -48,7 +48,12 @@ def finetune_stage(
         "model_fingerprint": models.fingerprint(source, config.revision),
         "data_fingerprint": dataset.fingerprint,
     }
-    return run.stage(name, identity, lambda folder: _finetune(folder, source, config, dataset, progress, name))
+    return run.stage(
+        name,
+        identity,
+        lambda folder: _finetune(folder, source, config, dataset, progress, name),
+        config=config.model_dump(mode="json"),
+    )
 
 
 def _finetune(
