@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 OPSET = 18
 """Newest opset whose graphs ONNX Runtime's CPU kernels and int8 quantizer take as they are."""
@@ -22,14 +22,16 @@ OPSET = 18
 class _Logits(nn.Module):
     """A model as the graph sees it: named inputs in, logits out."""
 
-    def __init__(self, model: Any, inputs: tuple[str, ...]) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.inputs = inputs
 
-    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-        """``[B, T]`` token tensors in the order of ``inputs`` to logits ``[B, C]``."""
-        return self.model(**dict(zip(self.inputs, tensors, strict=True))).logits
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Token tensors ``[B, T]`` to logits ``[B, C]``."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
+        return self.model(**inputs).logits
 
 
 def export_onnx(model: Any, inputs: tuple[str, ...], path: Path) -> None:
@@ -42,19 +44,20 @@ def export_onnx(model: Any, inputs: tuple[str, ...], path: Path) -> None:
         inputs: names of the model's inputs, in the order in which the graph takes them.
     """
     # The wrapper too must be in evaluation mode: exporting restores the mode that it was in.
-    wrapper = _Logits(model, inputs).eval()
-    example = torch.ones(2, 8, dtype=torch.long)
+    wrapper = _Logits(model).eval()
+    # A tensor of its own for each input: the exporter takes inputs that are the same tensor for one and the same input.
+    examples = {name: torch.zeros(2, 8, dtype=torch.long) for name in inputs}
+    examples["attention_mask"] += 1
     tokens = {0: torch.export.Dim("batch_size"), 1: torch.export.Dim("sequence_length")}
     path.parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
         torch.onnx.export(
             wrapper,
-            tuple(torch.zeros_like(example) if name == "token_type_ids" else example for name in inputs),
-            str(path),
+            kwargs=examples,
+            f=str(path),
             input_names=list(inputs),
             output_names=["logits"],
-            # One entry for the star-argument, which itself holds an entry for each input.
-            dynamic_shapes=((tokens,) * len(inputs),),
+            dynamic_shapes=dict.fromkeys(inputs, tokens),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
