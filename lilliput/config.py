@@ -6,6 +6,7 @@ field is also a flag of its command (``learning_rate`` is ``--learning-rate``) a
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -17,13 +18,28 @@ from lilliput.errors import ConfigError
 Device = Literal["auto", "cpu", "cuda"]
 C = TypeVar("C", bound="Config")
 
+LARGEST = 100_000
+"""Bytes of a configuration file."""
+_SHORT = reprlib.Repr()
+"""How a wrong value is shown: a few lines of YAML can stand for a value that no memory holds written out."""
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 1, 80, 80
+
 
 class Config(BaseModel):
     """Base of every command's configuration: frozen, no unknown keys, errors that name the flag."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     command: ClassVar[str]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_nul(cls, value: Any) -> Any:
+        if isinstance(value, str) and "\0" in value:  # no path can hold one, and no command line can give one
+            raise ValueError("must not hold a NUL character")
+        return value
 
     def to_yaml(self) -> str:
         """The effective configuration as YAML that :func:`build` reads back unchanged."""
@@ -155,14 +171,17 @@ def build(kind: type[C], config_file: Path | None = None, **flags: Any) -> C:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > 1_000_000:
-            raise ConfigError(f"{path}: larger than 1 MB, which no configuration is")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror}") from None
+    if len(raw) > LARGEST:
+        raise ConfigError(f"--config {path}: larger than {LARGEST:,} bytes, which no configuration is")
+    try:
+        values = yaml.safe_load(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise ConfigError(f"--config {path}: not UTF-8 text") from None
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: the 13th month of a date, for example
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"--config {path}{line}: not valid YAML") from None
@@ -183,4 +202,4 @@ def _explain(kind: type[Config], fault: Any, config_file: Path | None, flags: di
     if fault["type"] == "missing":
         return f"{flag} is missing"
     message = fault["msg"].removeprefix("Value error, ")
-    return f"{where}: {message[0].lower() + message[1:]} (got {fault['input']!r})"
+    return f"{where}: {message[0].lower() + message[1:]} (got {_SHORT.repr(fault['input'])})"

@@ -231,7 +231,7 @@ def crash_at(number):
             # A dead process does nothing more, not even its clean-up.
             if len(met) > number:
                 raise Crash("dead")
-            return original(*args, **options)
+            return None if name == "os.fsync" else original(*args, **options)  # no test unplugs the machine
 
         return call
 
@@ -279,12 +279,13 @@ def test_a_crash_at_any_disk_operation_leaves_a_run_that_goes_on(tmp_path, befor
     assert redone[0] == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), max_size=8))
 def test_any_history_of_configs_and_interruptions_does_what_the_last_call_asks(history):
     """Against a model of three lines: what is finished, what is partial, and how far it has come."""
     finished, partial, steps = None, None, 0
-    with tempfile.TemporaryDirectory() as name, Run(name, "test") as run:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name, Run(name, "test") as run:
+        patch.setattr("os.fsync", lambda _: None)
         for config, interrupt in history:
 
             def work(folder, interrupt=interrupt, config=config):
