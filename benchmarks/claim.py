@@ -42,7 +42,7 @@ def claim(report: Report) -> str:
     if best is None or teacher is None:
         fastest = min(report["models"], key=_latency)
         return (
-            f"{fastest['name']} is the fastest of {len(report['models'])} models: {_p50(fastest)} ms for one text, "
+            f"{fastest['name']} is the fastest model measured: {_p50(fastest)} ms for one text, "
             f"{percent(fastest['score'], fastest['score_ci'])} accuracy."
         )
     return " ".join(filter(None, (_speed(best), _accuracy(best, teacher), _size(best, teacher), _floor(report))))

@@ -46,15 +46,8 @@ def milliseconds(value: float | None) -> str:
     """Three significant digits, without an exponent."""
     if value is None:
         return NOT_MEASURED
-    return (
-        f"{value:.3f}"
-        if value < 1
-        else f"{value:.2f}"
-        if value < 10
-        else f"{value:.1f}"
-        if value < 100
-        else f"{value:.0f}"
-    )
+    decimals = 3 if value < 0.9995 else 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{decimals}f}"
 
 
 def megabytes(value: float | None) -> str:
