@@ -10,7 +10,7 @@ import numpy as np
 
 from lilliput import statistics, timing
 from lilliput.benchmarks.entries import Entry
-from lilliput.benchmarks.measured import Measured, Result
+from lilliput.benchmarks.measured import Measured, Result, same_labels
 from lilliput.errors import ConfigError
 from lilliput.statistics import Estimate
 
@@ -106,7 +106,7 @@ def _first(stated: int | None, found: int | None) -> int | None:
 def _check(result: Result, golds: Sequence[int], label_names: Sequence[str], teacher: str) -> None:
     if teacher not in result.models:
         raise ConfigError(f"the teacher {teacher!r} is not among the models measured: {', '.join(result.models)}")
-    if tuple(label_names) != result.labels:
+    if not same_labels(label_names, result.labels):
         raise ConfigError(f"the data's labels are {tuple(label_names)}, the models answer with {result.labels}")
     if len(golds) != result.n_texts:
         raise ConfigError(f"{len(golds)} gold labels were given for {result.n_texts} texts measured")

@@ -18,7 +18,9 @@ Row = Mapping[str, Any]
 
 def best_student(report: Report) -> Row | None:
     """The row that the claim is about; None where no student was measured."""
-    students = [row for row in report["models"] if row["role"] == "student" and row["retained"] is not None]
+    teacher = find(report, role="teacher_fp32")
+    rows = [row for row in report["models"] if teacher is None or row["model"] != teacher["model"]]
+    students = [row for row in rows if row["role"] == "student" and row["retained"] is not None]
     good = [row for row in students if row["retained"] >= GOOD_ENOUGH]
     if good and _gain(min(good, key=_latency)) > 1:
         return min(good, key=_latency)

@@ -23,13 +23,15 @@ import numpy as np
 from lilliput import machine, timing
 from lilliput.benchmarks import workers
 from lilliput.benchmarks.entries import Entry
-from lilliput.benchmarks.measured import AllThreads, Measured, Result
+from lilliput.benchmarks.measured import AllThreads, Measured, Result, same_labels
 from lilliput.benchmarks.workers import Worker
 from lilliput.errors import ConfigError, LilliputError
 
-WARM_S = 1.0
+WARM_S = 0.5
 TURN_WARM_TEXTS = 5
-SAMPLE_S = 1.5
+SAMPLE_S = 1.0
+SAMPLE_SHARE = 0.1
+"""A sample takes at most ``SAMPLE_S`` and this share of the model's whole pass, so a small benchmark stays short."""
 RECHECKED = 64
 THROUGHPUT_TEXTS = (16, 512)
 THROUGHPUT_REPEATS = 3
@@ -85,6 +87,7 @@ def run(
     threads: int = 1,
     rounds: int = 10,
     folder: Path,
+    all_cores: bool = True,
     on_progress: Progress | None = None,
     limit_s: float = 900.0,
 ) -> Result:
@@ -97,6 +100,7 @@ def run(
         threads: cores a model may use in the timed rounds.
         rounds: how often the models take turns.
         folder: for the workers' specs and error output.
+        all_cores: measure each model on every usable core too.
         on_progress: called as ``on_progress(done, total, what)`` after each step.
         limit_s: seconds after which a request to a worker counts as hung.
 
@@ -106,7 +110,7 @@ def run(
     """
     _check(entries, texts)
     turns = deal(texts, min(rounds, len(texts)))
-    cores = machine.usable_cores()
+    cores = machine.usable_cores() if all_cores else threads
     steps = _Steps(len(entries) * (len(turns) + 2 + (cores > threads)), on_progress)
     with _started(entries, threads, folder / "workers", limit_s) as live:
         records = [_warm(entry, worker, texts, steps) for entry, worker in zip(entries, live, strict=True)]
@@ -116,16 +120,15 @@ def run(
             entry.name: _finish(entry, worker, record, texts, steps)
             for entry, worker, record in zip(entries, live, records, strict=True)
         }
-    for index, entry in enumerate(entries):
-        seen = measured[entry.name]
-        if cores > threads:
-            where = folder / "workers-all" / f"{index:02d}"
-            everything = _all_threads(entry, cores, texts, records[index].expected_ns, where, limit_s)
-            steps.next(f"{entry.name}: all {cores} cores")
-        else:
-            p50 = timing.percentiles(seen.elapsed_ns.tolist()).p50
-            everything = AllThreads(threads, p50, seen.throughput_per_s)
-        measured[entry.name] = replace(seen, all_threads=everything)
+    if all_cores:
+        for index, (entry, record) in enumerate(zip(entries, records, strict=True)):
+            seen = measured[entry.name]
+            everything = AllThreads(threads, seen.p50_ms, seen.throughput_per_s)  # where there is no core more
+            if cores > threads:
+                where = folder / "workers-all" / f"{index:02d}"
+                everything = _all_threads(entry, cores, texts, record.expected_ns, where, limit_s)
+                steps.next(f"{entry.name}: all {cores} cores")
+            measured[entry.name] = replace(seen, all_threads=everything)
     return Result(threads, tuple(records[0].facts["labels"]), len(texts), measured, folder)
 
 
@@ -174,7 +177,7 @@ def _warm(entry: Entry, worker: Worker, texts: Sequence[str], steps: _Steps) -> 
 def _same_labels(entries: Sequence[Entry], records: Sequence[_Record]) -> None:
     first = records[0].facts["labels"]
     for entry, record in zip(entries, records, strict=True):
-        if record.facts["labels"] != first:
+        if not same_labels(record.facts["labels"], first):
             raise ConfigError(
                 f"{entry.name!r} has the labels {record.facts['labels']}, but {entries[0].name!r} has {first}; "
                 "models can only be compared on the same labels in the same order"
@@ -200,7 +203,7 @@ def _take_turns(
 
 def _finish(entry: Entry, worker: Worker, record: _Record, texts: Sequence[str], steps: _Steps) -> Measured:
     """Ask a sample again, then read the memory, then measure the list call (which may need more memory)."""
-    size = _affordable(record.expected_ns, 8, RECHECKED)
+    size = _affordable(record.expected_ns, 8, RECHECKED, texts)
     indices = _sample(range(len(texts)), size)
     again = worker.ask("one", texts=[texts[index] for index in indices])
     for place, index in enumerate(indices):
@@ -221,7 +224,7 @@ def _all_threads(
 ) -> AllThreads:
     with Worker(entry.name, entry.command, _spec(entry, cores), folder, limit_s) as worker:
         worker.ready()
-        sample = _sample(texts, _affordable(expected_ns, *THROUGHPUT_TEXTS))
+        sample = _sample(texts, _affordable(expected_ns, *THROUGHPUT_TEXTS, texts))
         worker.ask("warm", texts=sample[:64], seconds=WARM_S)
         p50 = timing.percentiles(worker.ask("one", texts=sample)["ns"]).p50
         return AllThreads(cores, p50, _throughput(worker, texts, expected_ns))
@@ -229,15 +232,16 @@ def _all_threads(
 
 def _throughput(worker: Worker, texts: Sequence[str], expected_ns: int) -> float:
     """Texts per second of the list call: the median of a few calls on the same sample, after one untimed."""
-    sample = _sample(texts, _affordable(expected_ns, *THROUGHPUT_TEXTS))
+    sample = _sample(texts, _affordable(expected_ns, *THROUGHPUT_TEXTS, texts))
     worker.ask("batch", texts=sample[: THROUGHPUT_TEXTS[0]])
     elapsed = [worker.ask("batch", texts=sample)["ns"] for _ in range(THROUGHPUT_REPEATS)]
     return len(sample) * timing.NS_PER_S / float(np.median(elapsed))
 
 
-def _affordable(expected_ns: int, least: int, most: int) -> int:
-    """How many texts fit into ``SAMPLE_S``, within limits: a slow model gets a smaller sample, not a longer run."""
-    return max(least, min(most, int(SAMPLE_S * timing.NS_PER_S / max(1, expected_ns))))
+def _affordable(expected_ns: int, least: int, most: int, texts: Sequence[str]) -> int:
+    """How many texts a sample may have: a slow model gets a smaller sample, not a longer run."""
+    in_time = SAMPLE_S * timing.NS_PER_S / max(1, expected_ns)
+    return max(least, min(most, int(min(in_time, SAMPLE_SHARE * len(texts)))))
 
 
 def _sample(items: Sequence[Any], size: int) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,11 @@ class Measured:
     all_threads: AllThreads | None = None
 
     @property
+    def p50_ms(self) -> float:
+        """Median latency over all texts."""
+        return timing.percentiles(self.elapsed_ns.tolist()).p50
+
+    @property
     def p50_spread(self) -> float:
         """(max - min) / median of p50 over the rounds."""
         return timing.spread(self.round_p50_ms)
@@ -73,3 +78,8 @@ class Result:
         """How many times faster than the reference a model is: ratio of p50, one for each round."""
         ours, theirs = self.models[name].round_p50_ms, self.models[reference].round_p50_ms
         return tuple(their / our for our, their in zip(ours, theirs, strict=True))
+
+
+def same_labels(one: Sequence[str], other: Sequence[str]) -> bool:
+    """The same names in the same order; "POSITIVE" is "positive"."""
+    return [label.casefold() for label in one] == [label.casefold() for label in other]

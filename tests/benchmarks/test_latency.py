@@ -105,6 +105,19 @@ def test_on_one_core_the_same_process_is_all_cores(fake: Fake, tmp_path: Path, m
     assert len((tmp_path / "log.pids").read_text().split()) == 1
 
 
+def test_all_cores_can_be_left_out(fake: Fake, tmp_path: Path) -> None:
+    result = latency.run([fake("a")], TEXTS, rounds=2, folder=tmp_path / "run", all_cores=False)
+    assert result.models["a"].all_threads is None
+
+
+def test_samples_are_small_for_slow_models_and_small_benchmarks() -> None:
+    texts = ["x"] * 3000
+    assert latency._affordable(16_000_000, 16, 512, texts) == 62  # one second
+    assert latency._affordable(100_000, 16, 512, texts) == 300  # a tenth of the texts
+    assert latency._affordable(100_000, 16, 512, texts * 10) == 512
+    assert latency._affordable(500_000_000, 16, 512, texts) == 16
+
+
 def test_a_changed_answer_names_the_model(fake: Fake, tmp_path: Path) -> None:
     with pytest.raises(LilliputError, match="'fickle' changed its answer to test text 0"):
         latency.run([fake("fine"), fake("fickle", change_mind=2)], TEXTS, rounds=2, folder=tmp_path / "run")
@@ -149,6 +162,8 @@ def test_an_interrupt_leaves_no_process(fake: Fake, tmp_path: Path) -> None:
 
 
 def test_models_with_other_labels_can_not_be_compared(fake: Fake, tmp_path: Path) -> None:
+    result = latency.run([fake("c"), fake("d", labels=["NEGATIVE", "Positive"])], TEXTS, folder=tmp_path / "run")
+    assert result.labels == ("negative", "positive")
     swapped = fake("b", labels=["positive", "negative"])
     with pytest.raises(ConfigError, match=r"'b' has the labels \['positive', 'negative'\], but 'a' has"):
         latency.run([fake("a"), swapped], TEXTS, folder=tmp_path / "run")

@@ -80,6 +80,16 @@ def test_the_claim_falls_back_to_the_most_accurate_fast_student(specimen: Specim
     assert best["name"] == "student-l3 int8"  # the fp32 one is more accurate, but slower than the int8 teacher
 
 
+def test_a_teacher_is_not_its_own_student(specimen: Specimen) -> None:
+    made = specimen()
+    made["models"] = [{**row, "role": "student"} if row["name"] == "teacher int8" else row for row in made["models"]]
+    for row in made["models"]:
+        row["retained"] = 0.9 if row["model"].startswith("student") else row["retained"]
+    best = best_student(made)
+    assert best is not None
+    assert best["model"].startswith("student")
+
+
 def test_gaps_are_listed(specimen: Specimen) -> None:
     made = specimen()
     made["models"][0]["peak_rss_mb"] = None
