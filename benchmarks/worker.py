@@ -3,7 +3,7 @@
 SPEC.json is ``{"peer": "bundle", "threads": 1, "options": {...}}``. The worker loads the model, writes one line, then
 answers one JSON line on standard output for every JSON line on standard input, until that is closed:
 
-    (start)                              {"labels": [...], "parameters": 1, "bytes": 1, "versions": {...}}
+    (start)                              {"labels": [...], "parameters": 1, "bytes": 1}
     {"do": "one", "texts": [...]}        {"ns": [...], "answers": [...], "probabilities": [[...], ...]}
     {"do": "batch", "texts": [...]}      {"ns": total, "answers": [...], "probabilities": [[...], ...]}
     {"do": "warm", "texts": [...], "seconds": 0.5}      {"ns": expected}
@@ -34,7 +34,6 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "RAYON_NUM_THREADS",
 )
-VERSIONS = ("torch", "transformers", "tokenizers", "onnxruntime", "scikit-learn", "numpy")
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -51,12 +50,11 @@ def main(spec_path: str) -> None:
     spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
     os.environ.update(environment(spec["threads"]))
 
-    from lilliput import machine  # after the thread counts: what these import reads them once
-    from lilliput.benchmarks import peers
+    from lilliput.benchmarks import peers  # after the thread counts: what it imports reads them once
 
     peer = peers.get(spec["peer"])(spec["options"], spec["threads"])
     facts = {"labels": list(peer.labels), "parameters": peer.parameters, "bytes": peer.bytes}
-    _write(protocol, {**facts, "versions": machine.versions(VERSIONS)})
+    _write(protocol, facts)
     actions: dict[str, Callable[[Peer, dict[str, Any]], dict[str, Any]]] = {
         "one": _one,
         "batch": _batch,

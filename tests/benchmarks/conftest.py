@@ -32,7 +32,7 @@ def say(message):
 
 if options.get("die") == "load":
     sys.exit("the model file is gone")
-say({"labels": options.get("labels", ["negative", "positive"]), "parameters": 7, "bytes": 1000, "versions": {}})
+say({"labels": options.get("labels", ["negative", "positive"]), "parameters": 7, "bytes": 1000})
 for line in sys.stdin:
     request = json.loads(line)
     do, texts = request["do"], request.get("texts", [])
