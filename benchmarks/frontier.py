@@ -152,6 +152,8 @@ def _shares(teacher: Row | None, view: View) -> list[tuple[float, float]]:
     """Shares of the teacher's accuracy that fall into the picture, with their height."""
     if teacher is None:
         return []
+    if 0.01 * teacher["score"] < 0.05 * (view.y[1] - view.y[0]):
+        return [(1.0, teacher["score"])]  # the picture spans so much that their names would lie on each other
     shares = [(share, share * teacher["score"]) for share in (1.0, 0.99, 0.97, 0.95)]
     return [(share, y) for share, y in shares if view.y[0] < y < view.y[1]]
 

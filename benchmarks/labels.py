@@ -33,23 +33,23 @@ def place(
     Args:
         points: pixels inside a plot of ``width`` x ``height``, y downwards.
         sizes: width and height of each text in pixels.
-        obstacles: what must not be covered either.
+        obstacles: what should not be covered either, where there is a choice.
 
     Returns:
         One place for each point; None where nothing is free.
     """
-    taken: list[Box] = [(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in points] + list(obstacles)
+    taken: list[Box] = [(x - POINT, y - POINT, x + POINT, y + POINT) for x, y in points]
     found: list[Place | None] = []
     for (x, y), (text_width, text_height) in zip(points, sizes, strict=True):
-        chosen = None
-        for candidate in _candidates(text_height):
-            box = _box(x, y, text_width, text_height, candidate)
-            inside = box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
-            if inside and not any(_overlap(box, other) for other in taken):
-                chosen = candidate
-                taken.append(box)
-                break
-        found.append(chosen)
+        boxes = [(at, _box(x, y, text_width, text_height, at)) for at in _candidates(text_height)]
+        inside = [(at, b) for at, b in boxes if b[0] >= 0 and b[1] >= 0 and b[2] <= width and b[3] <= height]
+        free = [(at, box) for at, box in inside if not any(_overlap(box, other) for other in taken)]
+        clear = [(at, box) for at, box in free if not any(_overlap(box, other) for other in obstacles)]
+        # Across a line is better than not at all.
+        chosen = next(iter(clear or free), None)
+        found.append(chosen[0] if chosen else None)
+        if chosen:
+            taken.append(chosen[1])
     return found
 
 

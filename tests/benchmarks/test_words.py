@@ -154,3 +154,11 @@ def test_labels_of_a_cluster_do_not_overlap() -> None:
 
 def test_where_nothing_is_free_there_is_no_label() -> None:
     assert boxes([(10, 10)], [(500, 16)], 100, 100) == [None]
+
+
+def test_an_obstacle_is_avoided_where_there_is_a_choice() -> None:
+    right_side = (110.0, 90.0, 400.0, 110.0)
+    (avoided,) = labels.place([(100, 100)], [(50, 16)], 400, 200, [right_side])
+    assert avoided == labels.Place(-13, 0, "right")
+    (anyway,) = labels.place([(100, 100)], [(50, 16)], 400, 200, [(0, 0, 400, 200)])
+    assert anyway == labels.Place(13, 0, "left")
