@@ -113,6 +113,7 @@ def _distill(
     tokenizer.model_max_length = config.max_length
     order = models.match_labels(teacher, dataset.label_names, config.teacher)
     student = students.from_teacher(teacher, config.student, config.initial_layers)
+    encoder.set_dropout(student, config.dropout)
     encoder.word_embeddings_of(student).weight.requires_grad_(config.train_embeddings)
 
     texts = [*dataset.train.texts, *dataset.transfer]

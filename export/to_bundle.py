@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ def to_bundle(
     texts: Sequence[str],
     reference: np.ndarray,
     *,
+    samples: Sequence[str],
     provenance: dict[str, Any],
     recipe: dict[str, Any],
     progress: Progress | None = None,
@@ -43,6 +44,7 @@ def to_bundle(
     Args:
         texts: real texts for the gates (validation and transfer; never test).
         reference: the torch model's float32 logits on ``texts``, ``[texts, labels]``.
+        samples: texts that show the quantizer how large activations are; other than ``texts``.
         provenance: where model and data come from, with licences; goes to the manifest and the model card.
         recipe: the effective configuration of the training.
 
@@ -58,7 +60,8 @@ def to_bundle(
         with torch.no_grad():
             onnx.export_onnx(model, inputs, staging / ONNX_FILES["fp32"])
         if "int8" in config.precisions:
-            quantize.quantize_int8(staging / ONNX_FILES["fp32"], staging / ONNX_FILES["int8"])
+            feeds = _feeds(tokenizer, inputs, samples, config.max_length)
+            quantize.quantize_int8(staging / ONNX_FILES["fp32"], staging / ONNX_FILES["int8"], feeds)
         write_json(staging / "ort_config.json", _ort_config(config))
         manifest = _manifest(model, inputs, config, staging, provenance, recipe)
         bundle.write_manifest(staging, **manifest, smoke=[])
@@ -69,6 +72,15 @@ def to_bundle(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return {"parity": [asdict(figure) for figure in figures], "parameters": manifest["parameters"]}
+
+
+def _feeds(
+    tokenizer: Any, inputs: tuple[str, ...], texts: Sequence[str], max_length: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """The graph's inputs for each text, ``[1, tokens]``."""
+    for text in texts:
+        encoded = tokenizer(text, truncation=True, max_length=max_length, return_tensors="np")
+        yield {name: encoded[name].astype(np.int64) for name in inputs}
 
 
 def _pass_gates(

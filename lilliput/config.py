@@ -97,6 +97,7 @@ class DistillConfig(TrainingConfig):
     temperature: float = Field(1.0, gt=0, le=100)
     hard_label_weight: float = Field(0.0, ge=0, le=1, description="weight of the cross-entropy with the labels")
     augment: int = Field(0, ge=0, le=100, description="augmented copies of every text, with span mixing")
+    dropout: float = Field(0.0, ge=0, lt=1, description="of the student, in place of the teacher's")
     train_embeddings: bool = Field(
         False, description="train the word embeddings too, which are copied from the teacher"
     )

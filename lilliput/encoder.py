@@ -96,6 +96,16 @@ def shape_of(model: Any) -> EncoderShape:
     )
 
 
+def set_dropout(model: Any, probability: float) -> None:
+    """Give every dropout of ``model`` the same probability, in its modules and in its configuration."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = probability
+    for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+        if hasattr(model.config, key):
+            setattr(model.config, key, probability)
+
+
 def keep_layers(model: Any, indices: Sequence[int]) -> Any:
     """A copy of ``model`` that has only the given blocks, in the given order, and everything else.
 

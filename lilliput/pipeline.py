@@ -29,6 +29,9 @@ from lilliput.train.data_report import render
 from lilliput.train.evaluate import Progress, logits_of
 from lilliput.train.finetuning import adopt_stage, finetune_stage
 
+SAMPLES = 256
+"""Training texts that show the quantizer how large activations are."""
+
 TAMPERS = 200
 """Random changes to a bundle that ``verify`` must refuse, when a demo's results are published."""
 
@@ -106,7 +109,15 @@ def measure(
     """The report on bundles, the first of which is the teacher, and on what they are compared with."""
     test = dataset.test if limit is None else dataset.subset(test=limit, seed=seed).test
     measured = _entries(bundles, dataset, folder, seed)
-    result = latency.run(measured, test.texts, threads=threads, rounds=rounds, folder=folder, on_progress=progress)
+    result = latency.run(
+        measured,
+        test.texts,
+        threads=threads,
+        rounds=rounds,
+        folder=folder,
+        all_cores=not smoke,
+        on_progress=progress,
+    )
     teacher = next(entry.name for entry in measured if entry.role == "teacher_fp32")
     return report.build_report(
         report.rows(result, measured, test.labels, dataset.label_names, teacher=teacher),
@@ -141,7 +152,7 @@ def _entries(bundles: Mapping[str, Path], dataset: Dataset, folder: Path, seed: 
             found.append(entries.of_torch_eager(path, name, max_length=manifest.max_length, seeds=(seed,)))
             found.append(entries.of_plain_onnx_int8(plain, name, seeds=(seed,)))
         for precision in manifest.graphs:
-            role = f"teacher_{precision}" if (name, precision) == (teacher, "fp32") else "student"
+            role = "student" if name != teacher else "teacher_fp32" if precision == "fp32" else "teacher"
             found.append(entries.of_bundle(path, name, precision, role=role, seeds=(seed,)))
     train = tfidf.write_train(dataset.train.texts, dataset.train.labels, folder / "tfidf-train.json")
     return [*found, entries.of_tfidf(train, dataset.label_names)]
@@ -163,8 +174,17 @@ def _export(
     reference = logits_of(
         model, tokenizer, texts, config.max_length, progress=progress, what="torch reads the gate texts"
     )
+    samples = random.Random(config.seed).sample(dataset.train.texts, min(SAMPLES, len(dataset.train.texts)))
     return to_bundle(
-        model, tokenizer, config, texts, reference, provenance=dict(provenance), recipe=dict(recipe), progress=progress
+        model,
+        tokenizer,
+        config,
+        texts,
+        reference,
+        samples=samples,
+        provenance=dict(provenance),
+        recipe=dict(recipe),
+        progress=progress,
     )
 
 

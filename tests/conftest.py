@@ -82,3 +82,9 @@ def small_bundle(tiny: ModuleType, tmp_path: Path) -> Callable[..., Path]:
         return staging
 
     return build
+
+
+@pytest.fixture
+def quick_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training without the full garbage collection that it begins and ends with: longer than the training of a test."""
+    monkeypatch.setattr("gc.collect", lambda *_: 0)

@@ -10,14 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 
 from lilliput.errors import TrainingError
+from lilliput.folders import fsync
 from lilliput.runs import write_json
 
 SEAL = "seal.json"
+UNFINISHED = "it was not finished"
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +27,12 @@ def seal(checkpoint: Path) -> None:
     """Flush every file of ``checkpoint`` to disk and write its seal."""
     files = {}
     for path in sorted(p for p in checkpoint.rglob("*") if p.is_file() and p.name != SEAL):
+        fsync(path)
         with path.open("rb") as file:
-            os.fsync(file.fileno())
             files[str(path.relative_to(checkpoint))] = hashlib.file_digest(file, "sha256").hexdigest()
     write_json(checkpoint / SEAL, files)
+    fsync(checkpoint)
+    fsync(checkpoint.parent)
 
 
 def fault_of(checkpoint: Path) -> str | None:
@@ -37,8 +40,10 @@ def fault_of(checkpoint: Path) -> str | None:
     try:
         files = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return "it was not finished"
+        return UNFINISHED
     except (OSError, ValueError):
+        return f"its {SEAL} is damaged"
+    if not isinstance(files, dict) or not files:
         return f"its {SEAL} is damaged"
     for name, expected in files.items():
         try:
@@ -50,27 +55,34 @@ def fault_of(checkpoint: Path) -> str | None:
     return None
 
 
+def step_of(checkpoint: Path) -> int:
+    """The step after which a checkpoint was made."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
 def newest(folder: Path) -> Path | None:
     """The newest whole checkpoint under ``folder``; broken newer ones are removed, and said so.
 
     Raises:
-        TrainingError: there are finished checkpoints and every one is damaged. Starting again from nothing is for
-        the user
-            to decide, by deleting the folder.
+        TrainingError: there are finished checkpoints and every one is damaged. Starting again from nothing is for the
+            user to decide, by deleting the folder.
     """
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    damaged = []
-    for checkpoint in found:
+    found = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdecimal()]
+    broken = {}
+    whole = None
+    for checkpoint in sorted(found, key=step_of, reverse=True):
         fault = fault_of(checkpoint)
         if fault is None:
-            return checkpoint
-        logger.warning("%s can't be resumed from: %s; falling back to the one before", checkpoint, fault)
-        if fault == "it was not finished":
-            shutil.rmtree(checkpoint)
-        else:
-            damaged.append(f"{checkpoint.name}: {fault}")
-    if damaged:
+            whole = checkpoint
+            break
+        broken[checkpoint] = fault
+    damaged = [f"{checkpoint.name}: {fault}" for checkpoint, fault in broken.items() if fault != UNFINISHED]
+    if damaged and whole is None:
         raise TrainingError(
             f"{folder}: no checkpoint is whole ({'; '.join(damaged)}); delete the folder to start again"
         )
-    return None
+    for checkpoint, fault in broken.items():
+        instead = f"going on from {whole.name}" if whole else "there is none before it, so training starts again"
+        logger.warning("%s can't be resumed from: %s; %s", checkpoint, fault, instead)
+        shutil.rmtree(checkpoint)  # else the Trainer would count it among those it keeps
+    return whole

@@ -6,7 +6,6 @@ Fine-tuning and every retraining step of compression run on it; they differ in t
 from __future__ import annotations
 
 import json
-import logging
 import math
 import shutil
 from collections.abc import Sequence
@@ -23,11 +22,9 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 from lilliput.config import TrainingConfig
 from lilliput.errors import ConfigError, TrainingError
 from lilliput.machine import cpu, usable_cores
-from lilliput.runs import append_log, set_seed, write_json
+from lilliput.runs import append_log, set_seed, write_json, write_text
 from lilliput.train import checkpoints
 from lilliput.train.evaluate import Progress
-
-logger = logging.getLogger(__name__)
 
 
 class Objective(Protocol):
@@ -112,6 +109,7 @@ class TrainingLoop(transformers.Trainer):
         self.objective = objective
         # The objective decides what the loss is; Trainer must not rescale it by the number of items.
         self.model_accepts_loss_kwargs = False
+        self._rows: list[int] = []  # of the batch in work
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
         lengths = (train_dataset if train_dataset is not None else self.train_dataset)["length"]
@@ -121,15 +119,24 @@ class TrainingLoop(transformers.Trainer):
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The objective's loss for one batch; raises :class:`TrainingError` if it is not finite."""
-        rows = inputs.pop("row")
+        self._rows = inputs.pop("row").tolist()
         inputs.pop("length", None)
         loss = self.objective(model, inputs)
-        if not torch.isfinite(loss):
+        self._stop_unless_finite(loss, "loss")
+        return loss
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        # The last look before the optimizer's step: a finite loss may have a gradient that is not.
+        norm = super()._clip_grad_norm(model)
+        self._stop_unless_finite(norm, "gradient's norm")
+        return norm
+
+    def _stop_unless_finite(self, value: Tensor, name: str) -> None:
+        if not torch.isfinite(value):
             raise TrainingError(
-                f"the loss became {loss.item()} at step {self.state.global_step + 1} on training rows {rows.tolist()}; "
+                f"the {name} became {value.item()} at step {self.state.global_step + 1} on training rows {self._rows}; "
                 "look at those rows, or lower --learning-rate. The last good checkpoint is kept"
             )
-        return loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -163,7 +170,8 @@ class _Watch(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
         """Keep the loss and the learning rate in the structured log."""
-        append_log(self.folder / "log.jsonl", "train", step=state.global_step, **(logs or {}))
+        if logs and "loss" in logs:  # what comes at the end is the time it took, which a resumed run can't know
+            append_log(self.folder / "log.jsonl", "train", step=state.global_step, **logs)
 
     def _measure(self, model: Any, step: int, epoch: int) -> None:
         metrics = {**self.validate(model), "step": step, "epoch": epoch}
@@ -179,6 +187,19 @@ def _keep(model: Any, metrics: dict[str, float], folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     model.save_pretrained(folder)
     write_json(folder / "validation.json", metrics)
+
+
+def _go_back(log: Path, checkpoint: Path | None) -> None:
+    """Drop the log's lines of later steps than the checkpoint's, since those steps are done again."""
+    if not log.exists():
+        return
+    step = checkpoints.step_of(checkpoint) if checkpoint else 0
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    kept = [
+        line for line in lines if line.endswith("}") and json.loads(line).get("step", 0) <= step
+    ]  # a kill can cut a line
+    write_text(log, "".join(f"{line}\n" for line in kept))
+    append_log(log, "resumed", step=step)
 
 
 def best_metrics(folder: Path) -> dict[str, float] | None:
@@ -235,7 +256,8 @@ def fit(
         save_steps=config.save_every,
         save_total_limit=2,
         eval_strategy="no",
-        logging_steps=25,
+        # Every checkpoint at the end of a logged span: a resumed run can't know the losses before its checkpoint.
+        logging_steps=math.gcd(25, config.save_every),
         logging_nan_inf_filter=False,
         report_to=[],
         disable_tqdm=True,
@@ -253,8 +275,7 @@ def fit(
     )
     loop.remove_callback(transformers.PrinterCallback)
     resume = checkpoints.newest(folder / "checkpoints")
-    if resume:
-        logger.info("resuming from %s", resume)
+    _go_back(folder / "log.jsonl", resume)
     loop.train(resume_from_checkpoint=str(resume) if resume else None)
     best = best_metrics(folder)
     if best is None:
