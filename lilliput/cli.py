@@ -14,6 +14,7 @@ from rich.console import Console
 import lilliput
 from lilliput.errors import LilliputError, MissingDependencyError
 from lilliput.flags import (
+    AllowOverlap,
     BatchSize,
     ConfigFile,
     Data,
@@ -57,6 +58,7 @@ def demo(
     data: Data = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
+    allow_overlap: AllowOverlap = None,
     task: Task = None,
     seed: Seed = None,
     device: Device = None,
@@ -89,6 +91,7 @@ def finetune(
     data: Data = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
+    allow_overlap: AllowOverlap = None,
     task: Task = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,
@@ -129,6 +132,7 @@ def distill(
     data: Data = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
+    allow_overlap: AllowOverlap = None,
     unlabelled: Annotated[Path | None, typer.Option(help="Transfer text: .txt (a text a line), CSV or JSONL.")] = None,
     task: Task = None,
     objective: Annotated[str | None, typer.Option(help="logit-mse or soft-targets.")] = None,
@@ -175,6 +179,7 @@ def export(
     data: Data = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
+    allow_overlap: AllowOverlap = None,
     task: Task = None,
     name: Annotated[str | None, typer.Option(help="Name of the bundle; the folder's by default.")] = None,
     precisions: Annotated[str | None, typer.Option(help="fp32 or fp32,int8.")] = None,
@@ -210,6 +215,7 @@ def benchmark(
     data: Data = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
+    allow_overlap: AllowOverlap = None,
     task: Task = None,
     threads: Annotated[int | None, typer.Option(help="Threads of every engine.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds that the models take turns in.")] = None,
@@ -309,6 +315,7 @@ def data_check(
     data: Annotated[str, typer.Argument(help="'sentiment', a folder, or a CSV, TSV or JSONL file.")] = "sentiment",
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
+    allow_overlap: AllowOverlap = None,
     task: Task = None,
     seed: Seed = None,
     json_file: Json = None,
@@ -370,7 +377,8 @@ def _need_toolkit() -> None:
     missing = [name for name in TOOLKIT if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
-            f'this command needs {", ".join(missing)}; install the toolkit with: pip install "lilliput[cpu,toolkit]"'
+            f"this command needs {', '.join(missing)}; install the toolkit, in Lilliput's folder: "
+            "pip install '.[cpu,toolkit]'"
         )
 
 

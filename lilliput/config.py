@@ -54,6 +54,7 @@ class DataConfig(Config):
     )
     text_column: str | None = Field(None, description="column of the text, where its name is not a usual one")
     label_column: str | None = Field(None, description="column of the label, where its name is not a usual one")
+    allow_overlap: bool = Field(False, description="report texts that two splits share instead of refusing them")
     task: str = "classification"
     seed: int = Field(0, ge=0, lt=2**31, description="of every random choice; embedded data are split by seed modulo 3")
 

@@ -17,6 +17,7 @@ Data = Annotated[
 ]
 TextColumn = Annotated[str | None, typer.Option(help="Column of the text, where its name is not a usual one.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of the label, where its name is not a usual one.")]
+AllowOverlap = Annotated[bool | None, typer.Option("--allow-overlap", help="Accept texts that two splits share.")]
 Task = Annotated[str | None, typer.Option("--task", "-t", help="A task of the task table: classification.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML with the same keys as the flags; flags win.")]
 Seed = Annotated[int | None, typer.Option(help="Of every random choice; embedded data are split by seed modulo 3.")]

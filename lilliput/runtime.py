@@ -151,7 +151,7 @@ class Model:
             import onnxruntime
         except ImportError as error:
             raise MissingDependencyError(
-                'onnxruntime is not installed: pip install "lilliput[cpu]", or "lilliput[gpu]" for CUDA '
+                "onnxruntime is not installed: pip install '.[cpu]' in Lilliput's folder, or '.[gpu]' for CUDA "
                 "(only one of the two: they overwrite each other)"
             ) from error
         options = onnxruntime.SessionOptions()

@@ -138,5 +138,5 @@ def _refuse_overlap(rows: dict[str, list[Row]]) -> None:
             more = f" ({len(shared):,} rows of {other} are also in {one})" if len(shared) > 1 else ""
             raise DataError(
                 f"{row.file}:{row.line}: the same text is in {one}, at {twin.file}:{twin.line}{more}. "
-                "Remove it from one of them, or read both with allow_overlap."
+                "Remove it from one of them, or read both with --allow-overlap."
             )

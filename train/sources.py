@@ -30,4 +30,5 @@ def load(config: DataConfig, unlabelled: Path | None = None) -> data.Dataset:
         unlabelled=unlabelled,
         text_column=config.text_column,
         label_column=config.label_column,
+        allow_overlap=config.allow_overlap,
     )
