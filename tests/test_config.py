@@ -96,6 +96,7 @@ def test_the_file_of_the_defaults(write):
         "data": "sentiment",
         "text_column": None,
         "label_column": None,
+        "allow_overlap": False,
         "task": "classification",
         "seed": 0,
         "epochs": 3,
@@ -225,7 +226,7 @@ def test_an_unknown_key_is_named_with_those_there_are(write):
     path = write("epoch: 3\nout: o\n")
     with pytest.raises(ConfigError) as caught:
         build(FinetuneConfig, path)
-    assert str(caught.value).startswith(f"{path}: epoch: unknown key of finetune; it knows batch_size, data, device,")
+    assert str(caught.value).startswith(f"{path}: epoch: unknown key of finetune; it knows allow_overlap, batch_size, data,")
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,7 @@ def test_without_int8_fp32_is_the_default(tiny, tiny_copy):
 
 def test_without_onnxruntime(tiny_bundle, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingDependencyError, match=r'pip install "lilliput\[cpu\]".*overwrite each other'):
+    with pytest.raises(MissingDependencyError, match=r"pip install '\.\[cpu\]'.*overwrite each other"):
         load(tiny_bundle)
 
 

@@ -133,7 +133,7 @@ def test_a_label_that_training_lacks_is_rejected_by_line(folder):
 
 def test_overlap_is_refused_by_line_unless_allowed(folder):
     (folder / "test.csv").write_text("text,label\nlovely,pos\nBAD  film,neg\n")
-    with pytest.raises(DataError, match=r"test\.csv:3: the same text is in train, at .*train\.csv:3.*allow_overlap"):
+    with pytest.raises(DataError, match=r"test\.csv:3: the same text is in train, at .*train\.csv:3.*--allow-overlap"):
         read(folder)
     assert read(folder, allow_overlap=True).report.overlap["train/test"] == 1
 
