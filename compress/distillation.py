@@ -35,7 +35,8 @@ class DistillationLoss:
     """An objective on the student's and teacher's logits, mixed with the cross-entropy with the labels.
 
     Equation:
-        L = (1 - w) L_objective(z_s, z_t) + w CE(z_s, y), the second term over the labelled texts of the batch.
+        L = (1 - w) L_objective(z_s, z_t) + w CE(z_s, y), the second term over the labelled texts of the batch;
+        L = L_objective(z_s, z_t) for a batch without any.
 
     Reference: Hinton, Vinyals & Dean 2015, section 2.
     """
@@ -113,7 +114,7 @@ def _distill(
     tokenizer.model_max_length = config.max_length
     order = models.match_labels(teacher, dataset.label_names, config.teacher)
     student = students.from_teacher(teacher, config.student, config.initial_layers)
-    encoder.set_dropout(student, config.dropout)
+    encoder.set_dropout(student, config.dropout, config.attention_dropout)
     encoder.word_embeddings_of(student).weight.requires_grad_(config.train_embeddings)
 
     texts = [*dataset.train.texts, *dataset.transfer]

@@ -6,7 +6,6 @@ are.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,8 +36,7 @@ def teacher_logits(
         teacher_id: fingerprint of the teacher's weights, part of the cache's key.
         cache: folder of finished pieces; safe to delete.
     """
-    whole = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
-    folder = cache / digest([teacher_id, max_length, whole])[:16]
+    folder = cache / digest([teacher_id, max_length, list(texts)])[:16]
     folder.mkdir(parents=True, exist_ok=True)
     pieces = []
     for start in range(0, len(texts), PIECE):
@@ -68,8 +66,11 @@ def _compute(
         teacher, tokenizer, texts, max_length, bf16=bf16, progress=report, what="teacher reads the texts"
     )
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.save(file, logits, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, logits, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -27,6 +27,9 @@ class _Names:
     hidden: str
     heads: str
     ffn: str
+    attention_dropout: str
+    hidden_dropout_key: str
+    attention_dropout_key: str
 
 
 _BERT = _Names(
@@ -36,6 +39,9 @@ _BERT = _Names(
     hidden="hidden_size",
     heads="num_attention_heads",
     ffn="intermediate_size",
+    attention_dropout="attention.self.dropout",
+    hidden_dropout_key="hidden_dropout_prob",
+    attention_dropout_key="attention_probs_dropout_prob",
 )
 _DISTILBERT = _Names(
     layers="transformer.layer",
@@ -44,6 +50,9 @@ _DISTILBERT = _Names(
     hidden="dim",
     heads="n_heads",
     ffn="hidden_dim",
+    attention_dropout="attention.dropout",
+    hidden_dropout_key="dropout",
+    attention_dropout_key="attention_dropout",
 )
 _NAMES = {"bert": _BERT, "roberta": _BERT, "distilbert": _DISTILBERT, "electra": _BERT}
 
@@ -96,14 +105,14 @@ def shape_of(model: Any) -> EncoderShape:
     )
 
 
-def set_dropout(model: Any, probability: float) -> None:
-    """Give every dropout of ``model`` the same probability, in its modules and in its configuration."""
-    for module in model.modules():
+def set_dropout(model: Any, hidden: float, attention: float) -> None:
+    """Set the dropout of hidden states and of attention probabilities, in the modules and in the configuration."""
+    names = _names(model)
+    for path, module in model.named_modules():
         if isinstance(module, nn.Dropout):
-            module.p = probability
-    for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
-        if hasattr(model.config, key):
-            setattr(model.config, key, probability)
+            module.p = attention if path.endswith(names.attention_dropout) else hidden
+    setattr(model.config, names.hidden_dropout_key, hidden)
+    setattr(model.config, names.attention_dropout_key, attention)
 
 
 def keep_layers(model: Any, indices: Sequence[int]) -> Any:
@@ -116,7 +125,8 @@ def keep_layers(model: Any, indices: Sequence[int]) -> Any:
     count = len(layers_of(model))
     wrong = [i for i in indices if not 0 <= i < count]
     if wrong or not indices:
-        raise ConfigError(f"--initial-layers {list(indices)}: the teacher's layers are numbered 0 to {count - 1}")
+        given = ",".join(map(str, indices))
+        raise ConfigError(f"--initial-layers {given}: the teacher's layers are numbered 0 to {count - 1}")
     smaller = copy.deepcopy(model)
     blocks = layers_of(smaller)
     container_path, _, attribute = names.layers.rpartition(".")

@@ -1,0 +1,135 @@
+"""Encoders from the inside: the four architectures, taken apart by hand."""
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+from transformers.masking_utils import create_bidirectional_mask
+
+from lilliput import encoder, models
+from lilliput.errors import ConfigError, ModelError
+from lilliput.types import EncoderShape
+
+ARCHITECTURES = ("bert", "roberta", "distilbert", "electra")
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def model(request, encoders):
+    return encoders.classifier(request.param, layers=3)
+
+
+def inputs():
+    """Two texts of 9 and 6 tokens; the second is padded with 1, RoBERTa's padding."""
+    ids = torch.tensor([[2, 7, 30, 31, 32, 33, 34, 35, 3], [2, 40, 41, 42, 43, 3, 1, 1, 1]])
+    return {"input_ids": ids, "attention_mask": (torch.arange(9) < torch.tensor([[9], [6]])).long()}
+
+
+def by_hand(model, blocks, batch):
+    """The logits of embeddings, the given blocks in turn, and the head, put together here."""
+    base = getattr(model, model.base_model_prefix)
+    hidden = base.embeddings(input_ids=batch["input_ids"])
+    if hasattr(base, "embeddings_project"):
+        hidden = base.embeddings_project(hidden)
+    mask = create_bidirectional_mask(config=model.config, inputs_embeds=hidden, attention_mask=batch["attention_mask"])
+    for block in blocks:
+        output = block(hidden, mask)
+        hidden = output[0] if isinstance(output, tuple) else output
+    if model.config.model_type == "bert":
+        return model.classifier(model.dropout(base.pooler(hidden)))
+    if model.config.model_type == "distilbert":
+        return model.classifier(model.dropout(torch.relu(model.pre_classifier(hidden[:, 0]))))
+    return model.classifier(hidden)
+
+
+@torch.no_grad()
+def test_the_model_put_together_by_hand_is_the_model(model):
+    """Else the tests below would prove nothing."""
+    assert torch.allclose(model(**inputs()).logits, by_hand(model, encoder.layers_of(model), inputs()), atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("indices", [(1,), (0, 2), (2, 0), (0, 1, 2), (1, 1)])
+def test_kept_layers_compute_what_those_layers_compute(model, indices):
+    blocks = list(encoder.layers_of(model))
+    smaller = encoder.keep_layers(model, indices)
+    expected = by_hand(model, [blocks[i] for i in indices], inputs())
+    assert torch.allclose(smaller.eval()(**inputs()).logits, expected, atol=1e-6)
+    if indices != (0, 1, 2):
+        assert not torch.allclose(model(**inputs()).logits, expected, atol=1e-3)
+    assert len(encoder.layers_of(model)) == 3  # the model itself is as it was
+
+
+@torch.no_grad()
+def test_a_smaller_model_saved_and_loaded_by_plain_transformers_answers_the_same(model, tmp_path):
+    smaller = encoder.keep_layers(model, (2, 0)).eval()
+    expected = smaller(**inputs()).logits
+    smaller.save_pretrained(tmp_path)
+    loaded = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert encoder.shape_of(loaded) == encoder.shape_of(smaller)
+    assert torch.equal(loaded(**inputs()).logits, expected)
+    assert torch.equal(models.load_finetuned_classifier(tmp_path)(**inputs()).logits, expected)
+
+
+def test_the_shape_of_a_model(model):
+    assert encoder.shape_of(model) == EncoderShape(layers=3, hidden=16, heads=2, ffn=24, vocabulary=512)
+    assert encoder.shape_of(encoder.keep_layers(model, (0,))).layers == 1
+
+
+def test_the_word_embeddings_are_the_token_table(model):
+    assert encoder.word_embeddings_of(model).num_embeddings == 512
+    assert encoder.word_embeddings_of(model).weight is model.get_input_embeddings().weight
+
+
+def test_a_bare_encoder_has_the_same_inside(encoders):
+    from transformers import AutoModel
+
+    for architecture in ARCHITECTURES:
+        bare = AutoModel.from_config(encoders.config(architecture))
+        assert encoder.shape_of(bare).layers == 3
+        assert len(encoder.layers_of(encoder.keep_layers(bare, (1,)))) == 1
+
+
+@pytest.mark.parametrize("indices", [(), (3,), (-1,), (0, 7)])
+def test_layers_that_are_not_there_are_refused(encoders, indices):
+    with pytest.raises(ConfigError, match=r"the teacher's layers are numbered 0 to 2"):
+        encoder.keep_layers(encoders.classifier("bert"), indices)
+
+
+def test_another_architecture_is_refused():
+    from transformers import GPT2Config, GPT2Model
+
+    model = GPT2Model(GPT2Config(vocab_size=10, n_positions=8, n_embd=4, n_layer=1, n_head=1))
+    with pytest.raises(ModelError) as caught:
+        encoder.layers_of(model)
+    assert str(caught.value) == (
+        "GPT2Model: architecture 'gpt2' is not supported; supported are bert, roberta, distilbert, electra"
+    )
+    assert encoder.SUPPORTED == ARCHITECTURES
+
+
+@torch.no_grad()
+def test_the_longest_input_is_the_longest_that_works(model):
+    longest = encoder.longest_input(model)
+    assert longest == 40
+    ids = torch.full((1, longest + 1), 5)
+    assert model(input_ids=ids[:, :longest]).logits.isfinite().all()
+    with pytest.raises((IndexError, RuntimeError)):
+        model(input_ids=ids)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "names"),
+    [
+        ("bert", ("input_ids", "attention_mask", "token_type_ids")),
+        ("electra", ("input_ids", "attention_mask", "token_type_ids")),
+        ("distilbert", ("input_ids", "attention_mask")),
+        ("roberta", ("input_ids", "attention_mask")),
+    ],
+)
+def test_inputs_are_those_that_tokenizer_and_model_share(tiny, encoders, architecture, names):
+    model = encoders.classifier(architecture)
+    assert encoder.input_names_of(model, encoders.tokenizer(architecture, tiny.tokenizer)) == names
+    # A tokenizer that makes more than the model reads, or less.
+    everything = encoders.tokenizer("bert", tiny.tokenizer)
+    assert encoder.input_names_of(model, everything) == names
+    everything.model_input_names = ["input_ids", "attention_mask"]
+    assert encoder.input_names_of(model, everything) == ("input_ids", "attention_mask")
