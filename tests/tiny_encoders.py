@@ -105,9 +105,14 @@ def config(architecture: str, labels: tuple[str, ...] | None = LABELS, layers: i
     return AutoConfig.for_model(
         architecture,
         vocab_size=512,
-        max_position_embeddings=POSITIONS + reserved,
-        initializer_range=0.4,  # wide enough for answers that differ between texts
-        **{**special, **sizes, **names, **changes},
+        **{
+            "initializer_range": 0.4,  # wide enough for answers that differ between texts
+            "max_position_embeddings": POSITIONS + reserved,
+            **special,
+            **sizes,
+            **names,
+            **changes,
+        },
     )
 
 

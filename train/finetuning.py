@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from lilliput import encoder, models, tasks
+from lilliput import encoder, models
 from lilliput.config import FinetuneConfig
-from lilliput.errors import ConfigError
 from lilliput.runs import Run, Stage
 from lilliput.train import embedded, loop, sources
 from lilliput.train.data import Dataset, Split
@@ -39,8 +38,6 @@ def finetune_stage(
     run: Run, name: str, config: FinetuneConfig, dataset: Dataset, progress: Progress | None = None
 ) -> Stage:
     """The stage that :func:`finetune` consists of, for runs with more than one."""
-    if config.task not in tasks.names():
-        raise ConfigError(f"--task {config.task}: unknown; known are {', '.join(tasks.names())}")
     source = model_source(config.model)
     recipe = config.model_dump(mode="json", exclude={"out", "save_every"})
     identity = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lilliput import tasks
 from lilliput.config import DataConfig
 from lilliput.errors import ConfigError
 from lilliput.train import data, embedded, readers
@@ -17,9 +18,12 @@ def load(config: DataConfig, unlabelled: Path | None = None) -> data.Dataset:
     The embedded data have three folds with disjoint test sets; seed k uses fold k modulo 3.
 
     Raises:
+        ConfigError: there is no such task.
         DataError: the files are not usable; the message names file and line.
         FetchError: the embedded data are neither cached nor to be had.
     """
+    if config.task not in tasks.names():
+        raise ConfigError(f"--task {config.task}: unknown; known are {', '.join(tasks.names())}")
     if config.data == SENTIMENT and not Path(SENTIMENT).exists():
         if unlabelled is not None:
             raise ConfigError("--unlabelled: the embedded data bring their own; use it with --data FILES")
