@@ -141,7 +141,8 @@ def distill(
         float | None, typer.Option(help="Weight of the cross-entropy with the labels.")
     ] = None,
     augment: Annotated[int | None, typer.Option(help="Augmented copies of every text.")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Dropout of the student, in place of the teacher's.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Dropout of the student's hidden states.")] = None,
+    attention_dropout: Annotated[float | None, typer.Option(help="Dropout of the student's attention.")] = None,
     train_embeddings: Annotated[bool | None, typer.Option(help="Train the word embeddings too.")] = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,

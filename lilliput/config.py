@@ -98,7 +98,8 @@ class DistillConfig(TrainingConfig):
     temperature: float = Field(1.0, gt=0, le=100)
     hard_label_weight: float = Field(0.0, ge=0, le=1, description="weight of the cross-entropy with the labels")
     augment: int = Field(0, ge=0, le=100, description="augmented copies of every text, with span mixing")
-    dropout: float = Field(0.0, ge=0, lt=1, description="of the student, in place of the teacher's")
+    dropout: float = Field(0.1, ge=0, lt=1, description="of the student's hidden states")
+    attention_dropout: float = Field(0.0, ge=0, lt=1, description="of the student's attention; above 0 it is slower")
     train_embeddings: bool = Field(
         False, description="train the word embeddings too, which are copied from the teacher"
     )
