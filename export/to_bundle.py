@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.metadata
+import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 import lilliput
 from lilliput import bundle, encoder, models, runtime
 from lilliput.config import ExportConfig
+from lilliput.errors import GateError
 from lilliput.export import onnx, parity, quantize
 from lilliput.runs import write_json
 from lilliput.types import ONNX_FILES, Precision
@@ -49,12 +52,18 @@ def to_bundle(
         recipe: the effective configuration of the training.
 
     Raises:
-        GateError: a graph is not near enough to the torch model; nothing is left behind.
+        GateError: a graph is not near enough to the torch model, or that one's logits are not finite; nothing is left
+            behind.
     """
     model = model.eval().to("cpu")
     inputs = encoder.input_names_of(model, tokenizer)
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{config.out.name}.", dir=config.out.parent))
+    if not np.isfinite(reference).all():
+        bad = int((~np.isfinite(reference)).any(axis=1).sum())
+        raise GateError(
+            f"{config.model}: the model's own logits are not finite on {bad} of {len(texts)} texts; train it again. "
+            "No bundle was written"
+        )
+    staging = _staging(config.out)
     try:
         models.save(model, tokenizer, staging)
         with torch.no_grad():
@@ -67,11 +76,22 @@ def to_bundle(
         bundle.write_manifest(staging, **manifest, smoke=[])
         figures = _pass_gates(staging, config, texts, reference, progress)
         bundle.write_manifest(staging, **manifest, smoke=_smoke(staging, config, texts))
-        staging.chmod(0o755)  # mkdtemp's folders are private
         bundle.commit(staging, config.out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return {"parity": [asdict(figure) for figure in figures], "parameters": manifest["parameters"]}
+
+
+def _staging(out: Path) -> Path:
+    """A new folder beside ``out``; those of processes that were killed before they could remove theirs go."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
+        process = left.name.removesuffix(".partial").rpartition(".")[2]
+        if process.isdecimal() and (int(process) == os.getpid() or not psutil.pid_exists(int(process))):
+            shutil.rmtree(left, ignore_errors=True)
+    staging = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    staging.mkdir()
+    return staging
 
 
 def _feeds(
