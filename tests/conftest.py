@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import importlib.util
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -88,3 +90,46 @@ def small_bundle(tiny: ModuleType, tmp_path: Path) -> Callable[..., Path]:
 def quick_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training without the full garbage collection that it begins and ends with: longer than the training of a test."""
     monkeypatch.setattr("gc.collect", lambda *_: 0)
+
+
+@pytest.fixture(scope="session")
+def own_model(tiny: ModuleType, encoders: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random BERT that takes commands as their defaults are: enough positions and layers, and so sure of one
+    label that no rounding flips it. Shared: copy it before changing it.
+    """
+    import torch
+
+    folder = tmp_path_factory.mktemp("models") / "own"
+    model = encoders.classifier("bert", layers=4, max_position_embeddings=128)
+    with torch.no_grad():
+        model.classifier.bias[1] = 20.0
+    model.save_pretrained(folder)
+    encoders.tokenizer("bert", tiny.tokenizer).save_pretrained(folder)
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def fast_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder ``runs/demo`` of a finished ``lilliput demo --fast``, what it printed beside it in ``console.txt``.
+    Shared: copy it before changing it. Tests that need it are skipped where set-up has not filled the cache.
+    """
+    from lilliput.cache import cache_folder
+    from lilliput.train import embedded
+
+    for archive in (embedded.CHECKPOINT, embedded.SENTIMENT):
+        fault = embedded.damaged(archive, cache_folder() / "embedded" / archive.name)
+        if fault is not None:
+            pytest.skip(f"the embedded {archive.kind} is not in the cache ({fault}); run `lilliput data fetch` first")
+    place = tmp_path_factory.mktemp("demo")
+    result = subprocess.run(
+        [sys.executable, "-m", "lilliput", "demo", "--fast", "--out", "runs/demo"],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    (place / "runs" / "console.txt").write_text(result.stdout, encoding="utf-8")
+    return place / "runs" / "demo"
