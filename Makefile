@@ -55,7 +55,7 @@ links:  ## .links/lilliput, a tree of symbolic links for type checkers and edito
 
 bench: setup  ## measure the demo and write the figures and the README's table
 	$(BIN)/lilliput demo --out runs/demo --results benchmarks/results/demo.json
-	$(BIN)/python -m lilliput.benchmarks.readme
+	$(BIN)/python -m lilliput.benchmarks.readme benchmarks/results/demo.json README.md
 
 clean:  ## remove what set-up and the tools made; runs/ and the download cache stay
 	rm -rf $(VENV) .links .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

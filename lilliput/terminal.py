@@ -53,7 +53,8 @@ class Terminal(Reporter):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self.console.is_terminal:  # without one it was not started, and stopping it would print an empty line
+            self._bar.stop()
         if kind is KeyboardInterrupt:
             self.say("interrupted; run the same command again to go on")
 

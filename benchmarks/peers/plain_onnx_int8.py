@@ -10,9 +10,11 @@ wrapper costs more than a small model and would make the baseline look slower th
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +87,9 @@ def build(model_folder: Path, out_folder: Path, max_length: int) -> Path:
     out_folder.mkdir(parents=True, exist_ok=True)
     tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
     model = AutoModelForSequenceClassification.from_pretrained(model_folder, local_files_only=True).eval()
-    _export(model, tokenizer, out_folder / "model.onnx")
-    _quantize(out_folder / "model.onnx", out_folder / GRAPH)
+    with _quiet():
+        _export(model, tokenizer, out_folder / "model.onnx")
+        _quantize(out_folder / "model.onnx", out_folder / GRAPH)
     (out_folder / "model.onnx").unlink()
     tokenizer.backend_tokenizer.save(str(out_folder / TOKENIZER))
     facts = {
@@ -122,6 +125,20 @@ def _export(model: Any, tokenizer: Any, path: Path) -> None:
             dynamic_shapes={name: sizes for name in inputs},
             verbose=False,
         )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' advice off the terminal: this export is as plain as it is on purpose."""
+    loggers = [logging.getLogger(), logging.getLogger("torch.onnx")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _quantize(source: Path, target: Path) -> None:
