@@ -1,7 +1,7 @@
 """From your own CSV to a small model: `python examples/distill_csv.py reviews.csv runs/reviews`.
 
-Fine-tunes a teacher, distils a student of three layers from it, exports the student and asks it something. The CSV has a
-column of texts and one of labels. Run it again and training that is finished is not done again.
+Fine-tunes a teacher, distils a student of three layers from it, exports the student and asks it something. The CSV
+has a column of texts and one of labels. Run it again and training that is finished is not done again.
 """
 
 import argparse

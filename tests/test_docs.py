@@ -168,6 +168,28 @@ def test_flags_and_keys_are_the_same(command):
     assert flags == set(CONFIGS[command].model_fields)
 
 
+def stated_defaults():
+    """Flag and default as the tables of the pages have them; words like "all" stand for None."""
+    for page in PAGES:
+        tables = re.findall(r"^\| option \| default .*\n(?:\|.*\n)+", page.read_text(encoding="utf-8"), re.MULTILINE)
+        for row in "".join(tables).splitlines():
+            flags, values = (cell.replace("`", "").split(", ") for cell in row.split("|")[1:3])
+            yield from ((page.stem, *pair) for pair in zip(flags, values, strict=True) if FLAG.search(flags[0]))
+
+
+@pytest.mark.parametrize(("command", "flag", "stated"), list(stated_defaults()))
+def test_the_defaults_on_a_page_are_the_defaults(command, flag, stated):
+    default = CONFIGS[command].model_fields[flag.strip(" -").replace("-", "_")].default
+    if isinstance(default, int | float):
+        assert float(stated) == default
+    elif isinstance(default, tuple):
+        assert tuple(stated.strip().split(",")) == default
+    elif default is None:
+        assert stated.strip() in ("all", "none", "the folder's name")
+    else:
+        assert stated.strip() == default
+
+
 YAML = [(path, block) for path in PAGES for block in blocks(path, "yaml")]
 
 
