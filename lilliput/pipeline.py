@@ -342,11 +342,15 @@ class _Demo:
             report.write_report(made, self.config.out)
             for name in stages[-2].result:
                 write_card(bundles / name, made)
-            if self.config.results:
-                write_json(self.config.results, made)
             return made
 
-        return self.folder.stage("report", identity, work, [stages[-1]])
+        stage = self.folder.stage("report", identity, work, [stages[-1]])
+        # These lie outside the stage's folder: they may have been deleted, or be asked for at another place than before.
+        if not all((self.config.out / name).exists() for name in ("report.json", "report.html")):
+            report.write_report(stage.result, self.config.out)
+        if self.config.results:
+            write_json(self.config.results, stage.result)
+        return stage
 
     def _peak_gb(self) -> float:
         """Peak memory over this process and, where the run was interrupted, those before it."""
