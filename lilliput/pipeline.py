@@ -345,7 +345,7 @@ class _Demo:
             return made
 
         stage = self.folder.stage("report", identity, work, [stages[-1]])
-        # These lie outside the stage's folder: they may have been deleted, or be asked for at another place than before.
+        # These lie outside the stage's folder: they may have been deleted, or be asked for at a new place.
         if not all((self.config.out / name).exists() for name in ("report.json", "report.html")):
             report.write_report(stage.result, self.config.out)
         if self.config.results:
