@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +10,7 @@ import typer
 from rich.console import Console
 
 import lilliput
-from lilliput.errors import LilliputError, MissingDependencyError
+from lilliput.errors import MissingDependencyError
 from lilliput.flags import (
     AllowOverlap,
     BatchSize,
@@ -34,6 +32,7 @@ from lilliput.flags import (
     Warmup,
     WeightDecay,
 )
+from lilliput.shell import lines_of_standard_input, message_of, write_result
 
 app = typer.Typer(
     name="lilliput",
@@ -255,13 +254,13 @@ def predict(
     Example: `lilliput predict runs/demo/bundles/student-l2 "a joy from start to finish"`
     """
     model = lilliput.load(bundle, precision=precision, threads=threads)
-    given = texts or [line.rstrip("\n") for line in sys.stdin]
+    given = texts or lines_of_standard_input()
     answers = model(list(given))
     for text, answer in zip(given, answers, strict=True):
         shown = text if len(text) <= 80 else text[:79] + "…"
         typer.echo(f"{answer['label']}\t{answer['score']:.4f}\t{shown}")
     if json_file:
-        _write_json(json_file, answers)
+        write_result(json_file, answers)
 
 
 @app.command()
@@ -279,7 +278,7 @@ def verify(
     for line in lines:
         typer.echo(line)
     if json_file:
-        _write_json(json_file, {"bundle": str(bundle), "checks": lines})
+        write_result(json_file, {"bundle": str(bundle), "checks": lines})
 
 
 @app.command()
@@ -293,7 +292,7 @@ def doctor(json_file: Json = None) -> None:
     found = facts()
     _console(stderr=False).print(render(found))
     if json_file:
-        _write_json(json_file, found)
+        write_result(json_file, found)
     if found["problems"]:
         raise typer.Exit(1)
 
@@ -334,7 +333,7 @@ def data_check(
     report = sources.load(build(DataConfig, None, **flags)).report
     _console(stderr=False).print(render(report))
     if json_file:
-        _write_json(json_file, report.to_dict())
+        write_result(json_file, report.to_dict())
 
 
 @app.callback(invoke_without_command=True)
@@ -345,22 +344,15 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 def main() -> None:
-    """Run the command line: an error that Lilliput knows is one message and exit code 2, never a traceback."""
+    """Run the command line: an error that a user can mend is one message and exit code 2, never a traceback."""
     try:
         app()
-    except LilliputError as error:
-        _fail(str(error))
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            _fail(f"{error.filename or 'writing failed'}: the disk is full; free some space and run the command again")
-        if error.filename is None:
+    except Exception as error:
+        message = message_of(error)
+        if message is None:
             raise
-        _fail(f"{error.filename}: {error.strerror}")
-
-
-def _fail(message: str) -> None:
-    typer.echo(f"error: {message}", err=True)
-    sys.exit(2)
+        typer.echo(f"error: {message}", err=True)
+        sys.exit(2)
 
 
 def _flags(values: dict[str, Any]) -> dict[str, Any]:
@@ -391,10 +383,4 @@ def _finish(result: dict[str, Any], json_file: Path | None, line: str | None = N
     if line:
         typer.echo(line)
     if json_file:
-        _write_json(json_file, result)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+        write_result(json_file, result)
