@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -231,7 +232,7 @@ class _Demo:
             data = self._do("data", self._data)
             teacher = self._do("teacher", self._teacher)
             students = {
-                name: self._do(name, lambda name=name: self._student(name, teacher)) for name in self.recipe.students
+                name: self._do(name, functools.partial(self._student, name, teacher)) for name in self.recipe.students
             }
             bundles = self._do("bundles", lambda: self._bundles({"teacher": teacher, **students}))
             measured = self._do("benchmark", lambda: self._benchmark(bundles))

@@ -226,7 +226,9 @@ def test_an_unknown_key_is_named_with_those_there_are(write):
     path = write("epoch: 3\nout: o\n")
     with pytest.raises(ConfigError) as caught:
         build(FinetuneConfig, path)
-    assert str(caught.value).startswith(f"{path}: epoch: unknown key of finetune; it knows allow_overlap, batch_size, data,")
+    assert str(caught.value).startswith(
+        f"{path}: epoch: unknown key of finetune; it knows allow_overlap, batch_size, data,"
+    )
 
 
 @pytest.mark.parametrize(

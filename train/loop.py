@@ -104,6 +104,8 @@ class LengthGroupedSampler(torch.utils.data.Sampler[int]):
 class TrainingLoop(transformers.Trainer):
     """``Trainer`` with an :class:`Objective`, sealed checkpoints and a stop on a loss that is not finite."""
 
+    objective: Objective
+
     def __init__(self, *args: Any, objective: Objective = label_loss, **options: Any) -> None:
         super().__init__(*args, **options)
         self.objective = objective
@@ -112,8 +114,8 @@ class TrainingLoop(transformers.Trainer):
         self._rows: list[int] = []  # of the batch in work
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
-        lengths = (train_dataset if train_dataset is not None else self.train_dataset)["length"]
-        return LengthGroupedSampler(lengths, self.args.train_batch_size, self.args.seed)
+        data: Any = self.train_dataset if train_dataset is None else train_dataset
+        return LengthGroupedSampler(data["length"], self.args.train_batch_size, self.args.seed)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -141,7 +143,7 @@ class TrainingLoop(transformers.Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
-            checkpoints.seal(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+            checkpoints.seal(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}")
 
 
 class _Watch(TrainerCallback):
