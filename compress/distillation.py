@@ -21,6 +21,7 @@ from lilliput.compress import objectives, students
 from lilliput.compress.augment import augment
 from lilliput.compress.teacher_outputs import teacher_logits
 from lilliput.config import DistillConfig
+from lilliput.errors import ModelError
 from lilliput.runs import Run, Stage
 from lilliput.train import loop, sources
 from lilliput.train.data import Dataset
@@ -86,8 +87,9 @@ def distill_stage(
     teacher_id = models.fingerprint(config.teacher, config.revision)
     identity = {
         # The teacher counts by its weights, not by where it lies.
-        **config.model_dump(mode="json", exclude={"out", "teacher", "save_every"}),
+        **config.model_dump(mode="json", exclude={"out", "teacher", "initial_model", "save_every"}),
         "teacher_fingerprint": teacher_id,
+        "initial_fingerprint": models.fingerprint(config.initial_model) if config.initial_model else None,
         "data_fingerprint": dataset.fingerprint,
     }
     cache = run.folder / "teacher-outputs"
@@ -113,23 +115,18 @@ def _distill(
     models.check_length(teacher, config.max_length)
     tokenizer.model_max_length = config.max_length
     order = models.match_labels(teacher, dataset.label_names, config.teacher)
-    student = students.from_teacher(teacher, config.student, config.initial_layers)
-    encoder.set_dropout(student, config.dropout, config.attention_dropout)
+    student, initial_layers = _first_student(teacher, config)
     encoder.word_embeddings_of(student).weight.requires_grad_(config.train_embeddings)
 
-    texts = [*dataset.train.texts, *dataset.transfer]
-    labels = [order[label] for label in dataset.train.labels] + [NO_LABEL] * len(dataset.transfer)
-    texts += augment(texts, config.augment, config.seed)
-    labels += [NO_LABEL] * (len(texts) - len(labels))
+    texts, labels = _training_texts(config, dataset, order)
     targets = teacher_logits(teacher, tokenizer, teacher_id, texts, config.max_length, cache, progress)
-    validate = _Validation(teacher, tokenizer, config, dataset, order)
     student, best = loop.fit(
         student,
         tokenizer,
         loop.encode(texts, tokenizer, config.max_length, labels=labels, teacher_logits=targets.tolist()),
         config,
         folder,
-        validate,
+        _Validation(teacher, tokenizer, config, dataset, order),
         objective=DistillationLoss(objectives.get(config.objective), config.temperature, config.hard_label_weight),
         progress=progress,
         what=name,
@@ -141,8 +138,7 @@ def _distill(
     return {
         "teacher": str(config.teacher),
         "shape": vars(encoder.shape_of(student)),
-        "initial_layers": config.initial_layers
-        or students.evenly_spaced(students.parse_shape(config.student), encoder.shape_of(teacher).layers),
+        "initial_layers": initial_layers,
         "texts": {"labelled": len(dataset.train.texts), "transfer": len(dataset.transfer), "all": len(texts)},
         "validation_accuracy": best["accuracy"],
         "validation_agreement": best["agreement"],
@@ -150,6 +146,28 @@ def _distill(
         "test_accuracy": accuracy(test, gold),
         "n_test": len(gold),
     }
+
+
+def _first_student(teacher: Any, config: DistillConfig) -> tuple[Any, tuple[int, ...]]:
+    """The student before training, and the layers of the teacher, or of the initial model, that it was given."""
+    source = teacher
+    if config.initial_model:
+        source = models.load_finetuned_classifier(config.initial_model)
+        if models.labels_of(source) != models.labels_of(teacher):
+            raise ModelError(
+                f"--initial-model {config.initial_model}: its labels are not the teacher's, in their order"
+            )
+    layers = config.initial_layers or students.evenly_spaced(
+        students.parse_shape(config.student), encoder.shape_of(source).layers
+    )
+    return students.from_teacher(source, config.student, layers), layers
+
+
+def _training_texts(config: DistillConfig, dataset: Dataset, order: tuple[int, ...]) -> tuple[list[str], list[int]]:
+    """What the student reads, labelled texts first, and the index of each text's logit, or ``NO_LABEL``."""
+    labelled = [order[label] for label in dataset.train.labels]
+    texts = [*dataset.train.texts, *dataset.transfer, *augment(dataset.train.texts, config.augment, config.seed)]
+    return texts, labelled + [NO_LABEL] * (len(texts) - len(labelled))
 
 
 class _Validation:

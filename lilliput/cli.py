@@ -127,7 +127,8 @@ def distill(
     teacher: Annotated[str | None, typer.Option(help="Fine-tuned Hugging Face folder or Hub id.")] = None,
     revision: Revision = None,
     student: Annotated[str | None, typer.Option(help="Shape of the student, for example layers=2.")] = None,
-    initial_layers: Annotated[str | None, typer.Option(help="Teacher layers it starts from, for example 1,4.")] = None,
+    initial_model: Annotated[str | None, typer.Option(help="A larger student to start from, not the teacher.")] = None,
+    initial_layers: Annotated[str | None, typer.Option(help="Layers of it that it starts from, such as 1,4.")] = None,
     data: Data = None,
     text_column: TextColumn = None,
     label_column: LabelColumn = None,
@@ -139,9 +140,7 @@ def distill(
     hard_label_weight: Annotated[
         float | None, typer.Option(help="Weight of the cross-entropy with the labels.")
     ] = None,
-    augment: Annotated[int | None, typer.Option(help="Augmented copies of every text.")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Dropout of the student's hidden states.")] = None,
-    attention_dropout: Annotated[float | None, typer.Option(help="Dropout of the student's attention.")] = None,
+    augment: Annotated[int | None, typer.Option(help="Augmented copies of every training text.")] = None,
     train_embeddings: Annotated[bool | None, typer.Option(help="Train the word embeddings too.")] = None,
     epochs: Epochs = None,
     learning_rate: LearningRate = None,

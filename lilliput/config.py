@@ -92,14 +92,13 @@ class DistillConfig(TrainingConfig):
     teacher: str = Field(min_length=1, description="fine-tuned Hugging Face folder or Hub id")
     revision: str | None = None
     student: str = Field("layers=3", description="shape, for example layers=3")
-    initial_layers: tuple[int, ...] | None = Field(None, description="teacher layers that the student starts from")
+    initial_model: str | None = Field(None, min_length=1, description="a larger student to start from, not the teacher")
+    initial_layers: tuple[int, ...] | None = Field(None, description="layers of it that the student starts from")
     unlabelled: Path | None = Field(None, description="transfer text: .txt (a text a line), CSV, TSV or JSONL")
     objective: str = Field("logit-mse", description="a name in lilliput.compress.objectives")
     temperature: float = Field(1.0, gt=0, le=100)
     hard_label_weight: float = Field(0.0, ge=0, le=1, description="weight of the cross-entropy with the labels")
-    augment: int = Field(0, ge=0, le=100, description="augmented copies of every text, with span mixing")
-    dropout: float = Field(0.1, ge=0, lt=1, description="of the student's hidden states")
-    attention_dropout: float = Field(0.0, ge=0, lt=1, description="of the student's attention; above 0 it is slower")
+    augment: int = Field(0, ge=0, le=100, description="augmented copies of every training text")
     train_embeddings: bool = Field(
         False, description="train the word embeddings too, which are copied from the teacher"
     )

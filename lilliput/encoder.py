@@ -27,9 +27,6 @@ class _Names:
     hidden: str
     heads: str
     ffn: str
-    attention_dropout: str
-    hidden_dropout_key: str
-    attention_dropout_key: str
 
 
 _BERT = _Names(
@@ -39,9 +36,6 @@ _BERT = _Names(
     hidden="hidden_size",
     heads="num_attention_heads",
     ffn="intermediate_size",
-    attention_dropout="attention.self.dropout",
-    hidden_dropout_key="hidden_dropout_prob",
-    attention_dropout_key="attention_probs_dropout_prob",
 )
 _DISTILBERT = _Names(
     layers="transformer.layer",
@@ -50,9 +44,6 @@ _DISTILBERT = _Names(
     hidden="dim",
     heads="n_heads",
     ffn="hidden_dim",
-    attention_dropout="attention.dropout",
-    hidden_dropout_key="dropout",
-    attention_dropout_key="attention_dropout",
 )
 _NAMES = {"bert": _BERT, "roberta": _BERT, "distilbert": _DISTILBERT, "electra": _BERT}
 
@@ -105,16 +96,6 @@ def shape_of(model: Any) -> EncoderShape:
     )
 
 
-def set_dropout(model: Any, hidden: float, attention: float) -> None:
-    """Set the dropout of hidden states and of attention probabilities, in the modules and in the configuration."""
-    names = _names(model)
-    for path, module in model.named_modules():
-        if isinstance(module, nn.Dropout):
-            module.p = attention if path.endswith(names.attention_dropout) else hidden
-    setattr(model.config, names.hidden_dropout_key, hidden)
-    setattr(model.config, names.attention_dropout_key, attention)
-
-
 def keep_layers(model: Any, indices: Sequence[int]) -> Any:
     """A copy of ``model`` that has only the given blocks, in the given order, and everything else.
 
@@ -126,7 +107,7 @@ def keep_layers(model: Any, indices: Sequence[int]) -> Any:
     wrong = [i for i in indices if not 0 <= i < count]
     if wrong or not indices:
         given = ",".join(map(str, indices))
-        raise ConfigError(f"--initial-layers {given}: the teacher's layers are numbered 0 to {count - 1}")
+        raise ConfigError(f"--initial-layers {given}: the layers that it starts from are numbered 0 to {count - 1}")
     smaller = copy.deepcopy(model)
     blocks = layers_of(smaller)
     container_path, _, attribute = names.layers.rpartition(".")

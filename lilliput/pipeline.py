@@ -231,9 +231,9 @@ class _Demo:
             self.dataset = dataset.subset(**subset, seed=self.config.seed) if subset else dataset
             data = self._do("data", self._data)
             teacher = self._do("teacher", self._teacher)
-            students = {
-                name: self._do(name, functools.partial(self._student, name, teacher)) for name in self.recipe.students
-            }
+            students: dict[str, Stage] = {}
+            for name in self.recipe.students:
+                students[name] = self._do(name, functools.partial(self._student, name, teacher, students))
             bundles = self._do("bundles", lambda: self._bundles({"teacher": teacher, **students}))
             measured = self._do("benchmark", lambda: self._benchmark(bundles))
             stages = [data, teacher, *students.values(), bundles, measured]
@@ -260,9 +260,12 @@ class _Demo:
         config = FinetuneConfig(**settings)
         return finetune_stage(self.folder, "teacher", config, self.dataset, self.reporter.progress)
 
-    def _student(self, name: str, teacher: Stage) -> Stage:
+    def _student(self, name: str, teacher: Stage, before: Mapping[str, Stage]) -> Stage:
         settings = {**self.common, "teacher": str(teacher.folder), "device": self.config.device}
-        config = DistillConfig(**{**settings, **self.recipe.students[name]})
+        settings |= self.recipe.students[name]
+        if initial := settings.get("initial_model"):
+            settings["initial_model"] = str(before[initial].folder)
+        config = DistillConfig(**settings)
         return distill_stage(self.folder, name, config, self.dataset, self.reporter.progress)
 
     def _bundles(self, trained: Mapping[str, Stage]) -> Stage:
