@@ -96,6 +96,17 @@ def shape_of(model: Any) -> EncoderShape:
     )
 
 
+def reorder_labels(model: Any, order: Sequence[int]) -> None:
+    """Give the head's outputs another order: output i becomes what output ``order[i]`` was, with its name."""
+    heads = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    head = next(module for module in reversed(heads) if module.out_features == model.config.num_labels)
+    head.weight.data = head.weight.data[list(order)]
+    head.bias.data = head.bias.data[list(order)]
+    names = [model.config.id2label[i] for i in order]
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: i for i, name in enumerate(names)}
+
+
 def keep_layers(model: Any, indices: Sequence[int]) -> Any:
     """A copy of ``model`` that has only the given blocks, in the given order, and everything else.
 

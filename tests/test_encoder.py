@@ -90,7 +90,7 @@ def test_a_bare_encoder_has_the_same_inside(encoders):
 
 @pytest.mark.parametrize("indices", [(), (3,), (-1,), (0, 7)])
 def test_layers_that_are_not_there_are_refused(encoders, indices):
-    with pytest.raises(ConfigError, match=r"the teacher's layers are numbered 0 to 2"):
+    with pytest.raises(ConfigError, match=r"the layers that it starts from are numbered 0 to 2"):
         encoder.keep_layers(encoders.classifier("bert"), indices)
 
 
@@ -133,3 +133,15 @@ def test_inputs_are_those_that_tokenizer_and_model_share(tiny, encoders, archite
     assert encoder.input_names_of(model, everything) == names
     everything.model_input_names = ["input_ids", "attention_mask"]
     assert encoder.input_names_of(model, everything) == ("input_ids", "attention_mask")
+
+
+def test_reordered_labels_keep_their_logits(model):
+    names = models.labels_of(model)
+    order = list(reversed(range(len(names))))
+    with torch.no_grad():
+        before = model(**inputs()).logits
+        encoder.reorder_labels(model, order)
+        after = model(**inputs()).logits
+    assert torch.equal(after, before[:, order])
+    assert models.labels_of(model) == tuple(reversed(names))
+    assert model.config.label2id == {name: i for i, name in enumerate(reversed(names))}

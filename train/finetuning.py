@@ -107,11 +107,11 @@ def adopt_stage(run: Run, name: str, teacher: str, dataset: Dataset) -> Stage:
 
     def work(folder: Path) -> dict[str, Any]:
         tokenizer, model = models.load_tokenizer(teacher), models.load_finetuned_classifier(teacher)
-        order = models.match_labels(model, dataset.label_names, teacher)
+        # Everything after this stage may count on the data's order of labels.
+        encoder.reorder_labels(model, models.match_labels(model, dataset.label_names, teacher))
         models.save(model, tokenizer, folder)
         max_length = min(encoder.longest_input(model), 128)
         logits = logits_of(model, tokenizer, dataset.validation.texts, max_length)
-        gold = [order[label] for label in dataset.validation.labels]
-        return {"model": teacher, "validation_accuracy": accuracy(logits, gold)}
+        return {"model": teacher, "validation_accuracy": accuracy(logits, dataset.validation.labels)}
 
     return run.stage(name, identity, work)

@@ -130,8 +130,8 @@ def test_labels_and_teacher_s_logits_reach_the_loss_in_the_teacher_s_order(run, 
     source = teacher(labels=("positive", "negative"))
     run(source, augment=1)
     labels = [label for label, _ in seen]
-    # 12 texts of each label; 10 transfer texts and 34 augmented ones have none. Negative is the teacher's second label.
-    assert (labels.count(0), labels.count(1), labels.count(NO_LABEL)) == (12, 12, 44)
+    # 12 texts of each label; 10 transfer texts and 24 augmented ones have none. Negative is the teacher's second label.
+    assert (labels.count(0), labels.count(1), labels.count(NO_LABEL)) == (12, 12, 34)
     model, tokenizer = models.load_finetuned_classifier(source), models.load_tokenizer(source)
     for text, label in encoders.rows(24):
         expected = logits_of(model, tokenizer, [text], 16)[0]
@@ -153,7 +153,7 @@ def test_a_student_comes_near_its_teacher(run, teacher):
     far = run(teacher(seed=5), out="far", epochs=1, learning_rate=1e-6, student="layers=1")
     near = run(teacher(seed=5), out="near", epochs=12, learning_rate=5e-3, student="layers=1", augment=1)
     assert near["validation_agreement"] >= far["validation_agreement"]
-    assert near["texts"]["all"] == 68
+    assert near["texts"]["all"] == 58
 
 
 @pytest.mark.parametrize("trained", [False, True])

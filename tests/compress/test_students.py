@@ -80,8 +80,8 @@ def test_a_student_shares_no_weight_with_its_teacher(encoders):
         ("layers=4", None, "--student layers=4: the teacher has only 3 layers"),
         ("layers=2", (0,), "--initial-layers 0: must name 2 layers, as --student does"),
         ("layers=2", (), "--initial-layers : must name 2 layers, as --student does"),
-        ("layers=2", (0, 3), "--initial-layers 0,3: the teacher's layers are numbered 0 to 2"),
-        ("layers=1", (-1,), "--initial-layers -1: the teacher's layers are numbered 0 to 2"),
+        ("layers=2", (0, 3), "--initial-layers 0,3: the layers that it starts from are numbered 0 to 2"),
+        ("layers=1", (-1,), "--initial-layers -1: the layers that it starts from are numbered 0 to 2"),
     ],
 )
 def test_shapes_that_do_not_fit_the_teacher(encoders, spec, layers, message):
