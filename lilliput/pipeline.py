@@ -292,6 +292,8 @@ class _Demo:
         provenance = _data_provenance(self.config, self.dataset) | {"model": self._model_provenance()}
         recipe = yaml.safe_load((trained.folder / "config.yaml").read_text(encoding="utf-8"))
         recipe = {key: value for key, value in recipe.items() if key not in ("out", "teacher", "save_every")}
+        if recipe.get("initial_model"):  # a folder of this run
+            recipe["initial_model"] = Path(recipe["initial_model"]).name
         result = _export(config, self.dataset, provenance, recipe, self.reporter.progress)
         write_json(record, result)
         return result

@@ -66,6 +66,7 @@ def test_the_demo_leaves_what_the_readme_names(fast_demo):
     for name in MODELS:
         manifest = bundle.Bundle.open(fast_demo / "bundles" / name).manifest
         assert (manifest.name, set(manifest.graphs)) == (name, {"fp32", "int8"})
+        assert not [value for value in manifest.recipe.values() if "/" in str(value)], "a path means nothing elsewhere"
         assert "From a smoke run" in (fast_demo / "bundles" / name / "README.md").read_text(encoding="utf-8")
 
 
