@@ -40,6 +40,7 @@ def accepted(path: Path, n: int = 200, seed: int = 0) -> list[str]:
             else:
                 missed.append(what)
             copy.restore()
+        bundle.verify(copy.path)  # had a change survived its undoing, every later refusal would be worth nothing
     return missed
 
 
@@ -60,7 +61,11 @@ class _Copy:
         for name, stamp in self._stamps.items():
             if now.get(name) != stamp:
                 (self.path / name).unlink(missing_ok=True)
-                shutil.copyfile(self._source / name, self.path / name)
+                # With the original's time stamp: a change in the very same tick of the clock then still shows.
+                shutil.copy2(self._source / name, self.path / name)
+        for folder in sorted((path for path in self.path.rglob("*") if path.is_dir()), reverse=True):
+            if not (self._source / folder.relative_to(self.path)).is_dir():
+                folder.rmdir()
         self._stamps = self._look()
 
     def _look(self) -> dict[str, tuple[int, int, int]]:

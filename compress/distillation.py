@@ -1,7 +1,7 @@
 """Distil a student from a teacher.
 
-The student reads the labelled training texts, the unlabelled transfer texts and augmented copies of both; for each
-it learns the teacher's logits. Labels are used on the training texts only, and only if ``--hard-label-weight`` is
+The student reads the labelled training texts, augmented copies of them, and unlabelled transfer texts; for each it
+learns the teacher's logits. Labels are used on the training texts only, and only if ``--hard-label-weight`` is
 above 0.
 """
 

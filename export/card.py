@@ -41,11 +41,11 @@ def write_card(bundle: Path, report: Mapping[str, Any]) -> None:
             f"{bundle}: the report has no figures of a model {manifest.name!r}; benchmark the bundle first"
         )
     about = {key: report[key] for key in ("generated", "command", "commit", "smoke", "threads", "machine", "data")}
-    write_json(bundle / "measurements.json", {**about, "models": rows})
+    write_json(bundle / "measurements.json", {**about, "models": rows}, scratch=bundle.parent)
     front = yaml.safe_dump(_front_matter(manifest, rows, report), sort_keys=False, allow_unicode=True)
     sections = (_title, _figures, _usage, _training, _limits)
     body = "\n\n".join(section(manifest, rows, report) for section in sections)
-    write_text(bundle / "README.md", f"---\n{front}---\n\n{body}\n")
+    write_text(bundle / "README.md", f"---\n{front}---\n\n{body}\n", scratch=bundle.parent)
 
 
 def _front_matter(manifest: Manifest, rows: Sequence[Row], report: Mapping[str, Any]) -> dict[str, Any]:

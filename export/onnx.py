@@ -66,7 +66,7 @@ def export_onnx(model: Any, inputs: tuple[str, ...], path: Path) -> None:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Opset and operator counts of a graph, subgraphs and functions included."""
+    """Opset and operator counts of a graph, its functions included."""
     model = onnx.load(str(path), load_external_data=False)
     operators: Counter[str] = Counter()
     for nodes in [model.graph.node, *(function.node for function in model.functions)]:

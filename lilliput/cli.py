@@ -45,7 +45,21 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Get the embedded data; check a data set.")
 app.add_typer(data_app, name="data")
 
-TOOLKIT = ("torch", "transformers", "onnx", "pydantic", "yaml", "filelock", "datasets", "sklearn", "scipy", "plotly")
+TOOLKIT = (
+    *(
+        "torch",
+        "transformers",
+        "accelerate",
+        "datasets",
+        "safetensors",
+        "onnx",
+        "onnxscript",
+        "onnxruntime",
+        "pydantic",
+    ),
+    *("yaml", "filelock", "psutil", "sklearn", "scipy", "jinja2", "jsonschema", "plotly"),
+)
+"""Modules that every command but predict, verify and doctor needs."""
 
 
 @app.command()

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import reprlib
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lilliput.errors import ConfigError
 
@@ -155,6 +155,12 @@ class DemoConfig(DataConfig):
     device: Device = "auto"
     results: Path | None = Field(None, description="also write the report with its figures to this JSON file")
     out: Path = Path("runs/demo")
+
+    @model_validator(mode="after")
+    def _publishes_full_runs_only(self) -> Self:
+        if self.fast and self.results:
+            raise ValueError("--results: a smoke run's figures count for nothing; leave out --fast")
+        return self
 
 
 def build(kind: type[C], config_file: Path | None = None, **flags: Any) -> C:

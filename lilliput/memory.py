@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 import threading
 from types import TracebackType
 
@@ -13,7 +16,8 @@ INTERVAL = 0.5
 class PeakMemory:
     """Samples resident memory of the process tree every half second while it is entered.
 
-    ``bytes`` is the largest sum seen. Pages that processes share count once for each, so it is an upper bound.
+    ``bytes`` is the largest sum seen. Pages that processes share count once for each; a peak between two samples is
+    missed.
     """
 
     def __init__(self) -> None:
@@ -37,6 +41,15 @@ class PeakMemory:
             self.bytes = max(self.bytes, sum(map(_resident, [me, *me.children(recursive=True)])))
             if self._stop.wait(INTERVAL):
                 return
+
+
+def release() -> None:
+    """Give memory that was freed back to the system; glibc keeps it for the process otherwise."""
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)
 
 
 def _resident(process: psutil.Process) -> int:

@@ -6,7 +6,6 @@ Weights are read from safetensors only, and no code of a repository is ever run.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -142,13 +141,6 @@ def check_length(model: Any, max_length: int) -> None:
     longest = encoder.longest_input(model)
     if max_length > longest:
         raise ConfigError(f"--max-length {max_length}: this model reads at most {longest} tokens")
-
-
-def copy_folder_files(source: Path, target: Path, names: Sequence[str]) -> None:
-    """Copy those of the named files that exist."""
-    for name in names:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
 
 
 def _load_config(source: str | Path, revision: str | None) -> Any:

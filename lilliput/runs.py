@@ -20,6 +20,7 @@ import logging
 import os
 import random
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,18 +37,26 @@ from lilliput.folders import fsync
 FORMAT = 1
 """Raised when what a stage writes changes so much that older stages must not be reused."""
 
+HEARTBEAT = 5.0
+"""Seconds between two records of the time that a stage has taken."""
+
 logger = logging.getLogger(__name__)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, scratch: Path | None = None) -> None:
     """Write ``value`` to ``path`` so that a reader, or a crash, sees the old file or the new one, never half of it."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", scratch)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Atomic ``path.write_text``: temporary file in the same folder, fsync, rename."""
+def write_text(path: Path, text: str, scratch: Path | None = None) -> None:
+    """Atomic ``path.write_text``: temporary file, fsync, rename.
+
+    Args:
+        scratch: folder of the temporary file, on the same file system; that of ``path`` by default. A kill can leave
+            the file there, so a folder that must hold nothing else needs another one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}.tmp"
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
@@ -156,7 +165,7 @@ class Run:
         """The stage that ``folder`` holds, if it is whole and was made with ``key``."""
         try:
             record = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-            if record["key"] != key:
+            if record["key"] != key or not all((folder / made).exists() for made in record["made"]):
                 return None
             result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
             return Stage(name, folder, key, result, float(record["seconds"]), reused=True)
@@ -194,14 +203,19 @@ class Run:
             self.log("stage started", stage=name, key=key, continued=seconds_before > 0)
             shown = identity if config is None else config
             write_text(partial / "config.yaml", yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
-            try:
-                result = work(partial)
-            finally:
+            seconds = seconds_before
+
+            def note_time() -> None:
+                nonlocal seconds
                 seconds = seconds_before + time.monotonic() - began
                 _write_progress(partial, key, seconds)
+
+            with _beating(note_time):
+                result = work(partial)
             write_json(partial / "result.json", result)
             _flush(partial)
-            write_json(partial / "stage.json", {"key": key, "seconds": round(seconds, 3)})
+            made = sorted(path.name for path in partial.iterdir() if path.name not in ("checkpoints", "progress.json"))
+            write_json(partial / "stage.json", {"key": key, "seconds": round(seconds, 3), "made": made})
             self._finish(name)
         self.log("stage finished", stage=name, seconds=round(seconds, 3))
         return Stage(name, self.folder / name, key, result, seconds, reused=False)
@@ -241,6 +255,25 @@ class Run:
         partial.rename(final)
         fsync(self.folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _beating(write: Callable[[], None]) -> Iterator[None]:
+    """Call ``write`` every few seconds and at the end, so that a kill loses little of the time already spent."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        while not stop.wait(HEARTBEAT):
+            write()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        write()
 
 
 def _is_ours(path: Path) -> bool:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lilliput import tasks
 from lilliput.bundle import Bundle, Manifest
 from lilliput.errors import BundleError, ConfigError, InputError, MissingDependencyError
+from lilliput.machine import usable_cores
 from lilliput.tokenization import TextEncoder
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -179,13 +180,6 @@ class Model:
         if _OUTPUT[0] not in {value.name for value in session.get_outputs()}:
             raise BundleError(f"{self._graph_path}: no output called {_OUTPUT[0]!r}")
         return session
-
-
-def usable_cores() -> int:
-    """The number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _require_positive(name: str, value: object) -> None:

@@ -12,6 +12,7 @@ from types import TracebackType
 from rich.console import Console, RenderableType
 from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from lilliput.reporter import Reporter
 
@@ -41,7 +42,8 @@ class Terminal(Reporter):
         self._planned: dict[str, float] = {}
         self._stage = ""
         self._finished = 0.0  # planned seconds of the stages finished in this process
-        self._began = time.monotonic()
+        self._spent = 0.0  # seconds that they took
+        self._stage_began = 0.0
         self._last_line = 0.0
 
     def __enter__(self) -> Terminal:
@@ -63,14 +65,15 @@ class Terminal(Reporter):
         self._planned = dict(seconds)
         minutes = sum(seconds.values()) / 60
         self.say(
-            f"{len(seconds)} stages; about {minutes:.0f} minutes on two recent cores. "
+            f"{len(seconds)} stages, about {minutes:.0f} minutes on two recent cores where none is finished yet. "
             "Interrupt and run again at any time."
         )
 
     def stage(self, name: str) -> None:
         """A stage begins."""
         self._stage = name
-        self.say(f"[bold]{name}[/]{self._left_text(0.0)}")
+        self._stage_began = time.monotonic()
+        self.say(f"[bold]{name}[/]")
 
     def finish(self, name: str, reused: bool, seconds: float) -> None:
         """A stage is finished, now or in an earlier run."""
@@ -79,11 +82,12 @@ class Terminal(Reporter):
             self.say(f"  {name}: finished before, reused")
         else:
             self._finished += planned
+            self._spent += time.monotonic() - self._stage_began
             self.say(f"  {name}: {seconds:.0f} s")
 
     def progress(self, done: int, total: int, what: str) -> None:
         """``done`` of ``total`` steps of ``what`` are done."""
-        left = self._left_text(done / total if total else 0.0)
+        left = self._left_text()
         if self.console.is_terminal:
             self._bar.update(self._task, description=what, completed=done, total=total, left=left)
         elif time.monotonic() - self._last_line > PLAIN_INTERVAL:
@@ -92,16 +96,18 @@ class Terminal(Reporter):
 
     def say(self, message: RenderableType) -> None:
         """Write a line, or something that rich renders, above the bar."""
-        (self._bar.console if self.console.is_terminal else self.console).print(message)
+        (self._bar.console if self.console.is_terminal else self.console).print(
+            message, soft_wrap=isinstance(message, Text)
+        )
 
-    def _left_text(self, done: float) -> str:
-        """Time left over all planned stages, from the planned seconds and the pace so far."""
+    def _left_text(self) -> str:
+        """Time left over all planned stages: what they usually take, scaled by how long the finished ones took."""
         if not self._planned:
             return ""
-        current = self._planned.get(self._stage, 0.0)
-        spent_plan = self._finished + done * current
-        pace = (time.monotonic() - self._began) / spent_plan if spent_plan > 30 else 1.0
-        left = (sum(self._planned.values()) - done * current) * pace
+        pace = self._spent / self._finished if self._finished > 30 else 1.0
+        current = self._planned.get(self._stage, 0.0) * pace
+        here = max(current - (time.monotonic() - self._stage_began), 0.0)
+        left = here + pace * sum(seconds for name, seconds in self._planned.items() if name != self._stage)
         return f", about {left / 60:.0f} min left" if left > 90 else f", about {left:.0f} s left"
 
 

@@ -27,11 +27,3 @@ class EncoderShape:
     heads: int
     ffn: int
     vocabulary: int
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A 95% interval, in the unit of what it bounds."""
-
-    low: float
-    high: float

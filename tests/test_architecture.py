@@ -23,6 +23,7 @@ FLOORS = {
     "lilliput.__main__": "top",
     "lilliput.pipeline": "top",
     "lilliput.demo": "top",
+    "lilliput.steps": "top",
     "lilliput.benchmarks": "benchmarks",
     "lilliput.compress": "compress",
     "lilliput.train": "train",

@@ -240,14 +240,12 @@ def fit(
     set_seed(config.seed)
     device = pick_device(config.device)
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
-    steps_per_epoch = math.ceil(len(data) / config.batch_size)
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
-        warmup_steps=round(config.warmup * steps_per_epoch * config.epochs),
         lr_scheduler_type="linear",
         max_grad_norm=1.0,
         optim="adamw_torch_fused",
@@ -266,6 +264,9 @@ def fit(
         remove_unused_columns=False,
         dataloader_pin_memory=device.type == "cuda",
     )
+    # With several devices a step reads several batches.
+    steps_per_epoch = math.ceil(len(data) / (arguments.train_batch_size * arguments.world_size))
+    arguments.warmup_steps = round(config.warmup * steps_per_epoch * config.epochs)
     loop = TrainingLoop(
         model=model,
         args=arguments,

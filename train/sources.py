@@ -24,7 +24,7 @@ def load(config: DataConfig, unlabelled: Path | None = None) -> data.Dataset:
     """
     if config.task not in tasks.names():
         raise ConfigError(f"--task {config.task}: unknown; known are {', '.join(tasks.names())}")
-    if config.data == SENTIMENT and not Path(SENTIMENT).exists():
+    if config.data == SENTIMENT:  # a file of this name is ./sentiment
         if unlabelled is not None:
             raise ConfigError("--unlabelled: the embedded data bring their own; use it with --data FILES")
         return data.sentiment(embedded.fetch_sentiment(), fold=config.seed % 3)

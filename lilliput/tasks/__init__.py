@@ -1,4 +1,4 @@
-"""The task table: one file here, with a constant ``TASK``, is one task. A new task is a new file, no edit elsewhere."""
+"""The task table: one file here, with a constant ``TASK``, is one task."""
 
 from __future__ import annotations
 

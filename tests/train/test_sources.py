@@ -52,8 +52,10 @@ def test_the_embedded_data_set_by_its_name(monkeypatch, tmp_path):
         sources.load(DataConfig(), unlabelled=tmp_path / "more.txt")
 
 
-def test_a_folder_of_that_name_is_the_user_s(encoders, monkeypatch, tmp_path):
+def test_the_name_means_the_embedded_data_and_a_path_means_the_user_s(encoders, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sources.embedded, "fetch_sentiment", lambda: pytest.fail("fetched"))
+    monkeypatch.setattr(sources.embedded, "fetch_sentiment", lambda: "cache")
+    monkeypatch.setattr(sources.data, "sentiment", lambda folder, fold: (folder, fold))
     encoders.data_set(tmp_path / "sentiment")
-    assert len(sources.load(DataConfig()).train) == 24
+    assert sources.load(DataConfig(seed=4)) == ("cache", 1)
+    assert len(sources.load(DataConfig(data="./sentiment")).train) == 24

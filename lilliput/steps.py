@@ -1,0 +1,173 @@
+"""What several commands of :mod:`lilliput.pipeline` do: export a model, measure bundles, say where they come from."""
+
+from __future__ import annotations
+
+import random
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lilliput import encoder, machine, models
+from lilliput.benchmarks import entries, latency, report
+from lilliput.benchmarks.entries import Entry
+from lilliput.benchmarks.measured import same_labels
+from lilliput.benchmarks.peers import plain_onnx_int8, tfidf
+from lilliput.bundle import Bundle
+from lilliput.config import Config, DataConfig, ExportConfig
+from lilliput.errors import ConfigError
+from lilliput.export.to_bundle import to_bundle
+from lilliput.train import embedded, sources
+from lilliput.train.data import Dataset
+from lilliput.train.evaluate import Progress, logits_of
+
+SAMPLES = 256
+"""Training texts that show the quantizer how large activations are."""
+
+
+def measure(
+    bundles: Mapping[str, Path],
+    dataset: Dataset,
+    folder: Path,
+    *,
+    run: report.RunFacts,
+    title: str,
+    threads: int = 1,
+    rounds: int = 10,
+    limit: int | None = None,
+    seed: int = 0,
+    smoke: bool = False,
+    gates: Sequence[Mapping[str, Any]] = (),
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The report on bundles, the first of which is the teacher, and on what they are compared with."""
+    test = dataset.test if limit is None else dataset.subset(test=limit, seed=seed).test
+    measured = _entries(bundles, dataset, folder, seed)
+    result = latency.run(
+        measured,
+        test.texts,
+        threads=threads,
+        rounds=rounds,
+        folder=folder,
+        all_cores=not smoke,
+        on_progress=progress,
+    )
+    teacher = next(entry.name for entry in measured if entry.role == "teacher_fp32")
+    return report.build_report(
+        report.rows(result, measured, test.labels, dataset.label_names, teacher=teacher),
+        result,
+        title=title,
+        data={
+            "name": dataset.name,
+            "split": "test",
+            "n_test": len(test),
+            "fingerprint": dataset.fingerprint,
+            "report": dataset.report.to_dict(),
+        },
+        run=run,
+        smoke=smoke,
+        gates=gates,
+    )
+
+
+def _entries(bundles: Mapping[str, Path], dataset: Dataset, folder: Path, seed: int) -> list[Entry]:
+    """Every bundle in each precision; the teacher also in eager PyTorch and as a plain export; and the sanity floor."""
+    found: list[Entry] = []
+    teacher = next(iter(bundles))
+    for name, path in bundles.items():
+        manifest = Bundle.open(path).manifest
+        if not same_labels(manifest.labels, dataset.label_names):
+            raise ConfigError(
+                f"{path}: answers {', '.join(manifest.labels)}, but the data's labels are "
+                f"{', '.join(dataset.label_names)}"
+            )
+        if name == teacher:
+            plain = plain_onnx_int8.build(path, folder / "plain-int8", max_length=manifest.max_length)
+            found.append(entries.of_torch_eager(path, name, max_length=manifest.max_length, seeds=(seed,)))
+            found.append(entries.of_plain_onnx_int8(plain, name, seeds=(seed,)))
+        for precision in manifest.graphs:
+            role = "student" if name != teacher else "teacher_fp32" if precision == "fp32" else "teacher"
+            found.append(entries.of_bundle(path, name, precision, role=role, seeds=(seed,)))
+    train = tfidf.write_train(dataset.train.texts, dataset.train.labels, folder / "tfidf-train.json")
+    return [*found, entries.of_tfidf(train, dataset.label_names)]
+
+
+def export_model(
+    config: ExportConfig,
+    dataset: Dataset,
+    provenance: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Load a fine-tuned model, put its labels in the data's order, and write its bundle (see ``to_bundle``)."""
+    tokenizer = models.load_tokenizer(config.model, config.revision)
+    model = models.load_finetuned_classifier(config.model, config.revision)
+    models.check_length(model, config.max_length)
+    encoder.reorder_labels(model, models.match_labels(model, dataset.label_names, config.model))
+    tokenizer.model_max_length = config.max_length
+    texts = gate_texts(dataset, config.gate_texts, config.seed)
+    reference = logits_of(
+        model, tokenizer, texts, config.max_length, progress=progress, what="torch reads the gate texts"
+    )
+    samples = random.Random(config.seed).sample(dataset.train.texts, min(SAMPLES, len(dataset.train.texts)))
+    return to_bundle(
+        model,
+        tokenizer,
+        config,
+        texts,
+        reference,
+        samples=samples,
+        provenance=dict(provenance),
+        recipe=dict(recipe),
+        progress=progress,
+    )
+
+
+def public_name(name: str) -> str:
+    """A model or data set by the name that others may read: the last part of a local path, a Hub id as it is."""
+    return Path(name).name if Path(name).exists() else name
+
+
+def recipe_beside(model: str) -> dict[str, Any]:
+    """The recipe of a model that a stage of a run made, without the paths in it; empty for other models."""
+    path = Path(model) / "config.yaml"
+    if not path.is_file():
+        return {}
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    kept = {key: value for key, value in recipe.items() if key not in ("out", "teacher", "save_every")}
+    return {key: public_name(value) if isinstance(value, str) else value for key, value in kept.items()}
+
+
+def measured_on() -> dict[str, Any]:
+    """What a measurement depends on beside the models: another machine or engine measures again."""
+    return {"cpu": machine.cpu().name, **machine.versions(("onnxruntime", "torch", "tokenizers", "transformers"))}
+
+
+def command_of(config: Config) -> str:
+    """The command line that gives this configuration."""
+    words = ["lilliput", config.command]
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if name == "bundles":
+            words += map(str, value)
+        elif value is True:
+            words.append("--" + name.replace("_", "-"))
+        elif value != field.default:
+            words += ["--" + name.replace("_", "-"), str(value)]
+    return shlex.join(words)
+
+
+def gate_texts(dataset: Dataset, transfer: int, seed: int) -> list[str]:
+    """What the parity gates read: all validation texts and a sample of the transfer texts; never a test text."""
+    sample = random.Random(seed).sample(dataset.transfer, min(transfer, len(dataset.transfer)))
+    return [*dataset.validation.texts, *sample]
+
+
+def data_provenance(config: DataConfig, dataset: Dataset) -> dict[str, Any]:
+    """What a manifest says of the data: name, fingerprint, and licence and citation where they are known."""
+    data: dict[str, Any] = {"name": public_name(dataset.name), "fingerprint": dataset.fingerprint}
+    if config.data == sources.SENTIMENT:
+        data |= {"licence": embedded.SENTIMENT.licence, "citation": embedded.SENTIMENT.citation}
+    return {"data": data}
