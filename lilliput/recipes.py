@@ -49,7 +49,7 @@ FULL = Recipe(
         },
     },
     export={},
-    rounds=10,
+    rounds=40,
     seconds={
         "data": 3,
         "teacher": 190,
