@@ -151,12 +151,17 @@ def adopt(encoders, tmp_path):
     return adopt
 
 
-@pytest.mark.parametrize("names", [("negative", "positive"), ("POSITIVE", "negative")])
-def test_a_teacher_made_elsewhere_is_taken_as_it_is(adopt, encoders, tiny, tmp_path, names):
+@pytest.mark.parametrize(("names", "order"), [(("negative", "positive"), [0, 1]), (("POSITIVE", "negative"), [1, 0])])
+def test_a_teacher_made_elsewhere_is_taken_with_its_labels_in_the_data_s_order(
+    adopt, encoders, tiny, tmp_path, names, order
+):
     source = encoders.save(tmp_path / "theirs", "bert", tiny.tokenizer, labels=names)
     stage = adopt(source)
     one, other = (load_file(folder / "model.safetensors") for folder in (source, stage.folder))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    for name in one:
+        theirs = one[name][order] if name.startswith("classifier") else one[name]
+        assert torch.equal(theirs, other[name]), name
+    assert models.labels_of(models.load_finetuned_classifier(stage.folder)) == tuple(names[i] for i in order)
     rows = [(text, {n.lower(): n for n in names}[label]) for text, label in encoders.rows(8, 24)]
     assert stage.result["validation_accuracy"] == pytest.approx(accuracy_by_name(source, rows))
     assert adopt(source).reused

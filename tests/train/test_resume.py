@@ -176,7 +176,11 @@ config = FinetuneConfig(**given["config"], out=folder)
 loop.fit(model, tokenizer, data, config, folder, validate, objective=objective)
 """
     command = [sys.executable, "-c", script, str(checkpoint("bert")), str(tmp_path), "6"]
-    killed = subprocess.run(command, input=json.dumps(material), text=True, capture_output=True, check=False)
+    # Sums depend on how many threads share them, and an earlier test may have set that number in this process.
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    killed = subprocess.run(
+        command, input=json.dumps(material), text=True, capture_output=True, check=False, env=environment
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log if line["event"] == "train"] == [1, 2, 3, 4, 5]
