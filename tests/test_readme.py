@@ -162,6 +162,5 @@ def test_the_own_data_block_runs(own_model, encoders, quick_training, tmp_path, 
     assert bundle.Bundle.open("bundles/small").manifest.provenance["data"]["name"] == "reviews"
 
 
-@pytest.mark.skipif(not RESULTS.exists(), reason="benchmarks/results/demo.json is not there yet: run `make bench`")
 def test_the_table_is_the_one_of_the_committed_results():
     assert readme.updated(README, "demo", report.read_report(RESULTS), ROOT / "README.md") == README
