@@ -46,30 +46,89 @@ class Config(BaseModel):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-class DataConfig(Config):
-    """Which texts a command reads."""
+class SeededConfig(Config):
+    """What draws at random."""
 
-    data: str = Field(
-        "sentiment", min_length=1, description="'sentiment' (embedded), a folder, or a CSV, TSV or JSONL file"
-    )
-    text_column: str | None = Field(None, description="column of the text, where its name is not a usual one")
-    label_column: str | None = Field(None, description="column of the label, where its name is not a usual one")
-    allow_overlap: bool = Field(False, description="report texts that two splits share instead of refusing them")
-    task: str = "classification"
     seed: int = Field(0, ge=0, lt=2**31, description="of every random choice; embedded data are split by seed modulo 3")
 
 
-class TrainingConfig(DataConfig):
+class DataConfig(SeededConfig):
+    """Which rows a command reads, and what for."""
+
+    data: str = Field(
+        "sentiment",
+        min_length=1,
+        description="'sentiment' (embedded), a folder, a CSV, TSV, JSONL or Parquet file, or a Hub id",
+    )
+    text_column: str | None = Field(None, description="column of the text, where its name is not a usual one")
+    pair_column: str | None = Field(None, description="column of the second text of a pair")
+    label_column: str | None = Field(None, description="column of the label, where its name is not a usual one")
+    slice_column: str | None = Field(None, description="column whose values the evaluation is broken down by")
+    allow_overlap: bool = Field(False, description="report texts that two splits share instead of refusing them")
+    task: str = "classification"
+
+
+class LoopConfig(SeededConfig):
     """What every training loop needs (AdamW, Loshchilov & Hutter 2019; linear warm-up, then linear decay to 0)."""
 
     epochs: int = Field(3, ge=1, le=1000)
+    patience: int | None = Field(None, ge=1, description="epochs without a better score after which training stops")
     learning_rate: float = Field(1e-4, gt=0, le=1)
-    batch_size: int = Field(32, ge=1, le=4096)
+    batch_size: int = Field(32, ge=1, le=4096, description="texts that one device reads at a time")
+    gradient_accumulation: int = Field(1, ge=1, le=4096, description="batches whose gradients one step adds up")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with a rising learning rate")
     weight_decay: float = Field(0.01, ge=0, le=1)
     max_length: int = Field(128, ge=4, le=8192, description="tokens of a text that are read, special ones included")
     save_every: int = Field(100, ge=1, description="steps between two checkpoints")
     device: Device = "auto"
+
+
+class TrainingConfig(DataConfig, LoopConfig):
+    """Training on a data set for a task."""
+
+
+class CorpusConfig(SeededConfig):
+    """Which raw text a command reads."""
+
+    corpus: tuple[str, ...] = Field(min_length=1, description=".txt, CSV, TSV, JSONL or Parquet files, or a Hub id")
+    text_column: str | None = Field(None, description="column of the text, where its name is not a usual one")
+    held_out: float = Field(0.05, gt=0, lt=1, description="share of the documents kept for evaluation")
+
+
+class TokenizerConfig(CorpusConfig):
+    """``lilliput tokenizer train``: a WordPiece vocabulary."""
+
+    command: ClassVar[str] = "tokenizer train"
+
+    vocab_size: int = Field(30522, ge=16, le=1_000_000)
+    min_frequency: int = Field(2, ge=1, description="occurrences that a token needs")
+    cased: bool = Field(False, description="keep capitals and accents")
+    out: Path
+
+
+class PretrainConfig(LoopConfig, CorpusConfig):
+    """``lilliput pretrain``: masked language modelling, from scratch or continued."""
+
+    command: ClassVar[str] = "pretrain"
+
+    model: str | None = Field(None, min_length=1, description="folder or Hub id to go on from")
+    revision: str | None = None
+    architecture: str | None = Field(None, min_length=1, description="tiny, mini, small, base, or a config.json")
+    tokenizer: str | None = Field(None, min_length=1, description="folder or Hub id; the model's own by default")
+    whole_words: bool = Field(False, description="mask whole words")
+    mask: float = Field(0.15, gt=0, lt=1, description="share of the tokens that the model must predict")
+    max_steps: int | None = Field(None, ge=1, description="steps after which training ends; all epochs by default")
+    epochs: int = Field(1, ge=1, le=1000)
+    learning_rate: float = Field(1e-4, gt=0, le=1)
+    out: Path
+
+    @model_validator(mode="after")
+    def _starts_from_something(self) -> Self:
+        if (self.model is None) == (self.architecture is None):
+            raise ValueError("--model or --architecture: give one of the two, to go on from a model or to start anew")
+        if self.architecture is not None and self.tokenizer is None:
+            raise ValueError("--tokenizer: a model from scratch needs one; make it with 'lilliput tokenizer train'")
+        return self
 
 
 class FinetuneConfig(TrainingConfig):
@@ -81,7 +140,23 @@ class FinetuneConfig(TrainingConfig):
         "embedded", min_length=1, description="Hugging Face folder or Hub id; 'embedded' is all-MiniLM-L6-v2"
     )
     revision: str | None = Field(None, description="branch, tag or commit of a Hub id")
+    metric: str | None = Field(None, description="validation metric that chooses the weights; the task's by default")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: a label's weight in the loss is in inverse proportion to its rows"
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="factor on the learning rate from each layer to the one below (1: none)"
+    )
+    trials: int = Field(0, ge=0, le=10_000, description="hyper-parameter settings tried on validation beforehand")
+    seeds: tuple[int, ...] | None = Field(None, description="several seeds: one model each, mean and spread")
     out: Path
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct_seeds(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (not value or len(set(value)) < len(value) or min(value) < 0):
+            raise ValueError("must be different whole numbers, zero or above")
+        return value
 
 
 class DistillConfig(TrainingConfig):

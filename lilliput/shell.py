@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from lilliput.errors import ConfigError, InputError, LilliputError
+from rich.console import Console
+
+from lilliput.errors import ConfigError, InputError, LilliputError, MissingDependencyError
+
+TOOLKIT = (
+    *("torch", "transformers", "accelerate", "datasets", "safetensors", "onnx", "onnxscript", "onnxruntime"),
+    *("pydantic", "yaml", "filelock", "psutil", "sklearn", "scipy", "jinja2", "jsonschema", "plotly"),
+    *("seqeval", "optuna"),
+)
+"""Modules that every command but predict, verify and doctor needs."""
 
 DISK_FULL = "the disk is full; free some space and run the command again"
 
@@ -59,3 +69,35 @@ def message_of(error: Exception) -> str | None:
     if "No space left on device" in str(error) or "inline_container.cc" in str(error):
         return f"writing failed: {DISK_FULL}"
     return None
+
+
+def flags_of(values: dict[str, Any]) -> dict[str, Any]:
+    """The flags of a command as keys of its configuration; lists given as 1,2,3 become tuples."""
+    flags = {name: value for name, value in values.items() if name not in ("config", "json_file")}
+    for name in ("initial_layers", "precisions", "seeds"):
+        if isinstance(flags.get(name), str):
+            flags[name] = tuple(part.strip() for part in flags[name].split(","))
+    return flags
+
+
+def need_toolkit() -> None:
+    """Raise `MissingDependencyError`, with what to install, where the toolkit's packages are not all there."""
+    missing = [name for name in TOOLKIT if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"this command needs {', '.join(missing)}; install the toolkit, in Lilliput's folder: "
+            "pip install '.[cpu,toolkit]'"
+        )
+
+
+def console(stderr: bool = True) -> Console:
+    """The terminal: standard error for what a person follows, standard output for what was asked for."""
+    return Console(stderr=stderr)
+
+
+def finish(result: dict[str, Any], json_file: Path | None, line: str | None = None) -> None:
+    """Print the last line of a command and write what ``--json`` asks for."""
+    if line:
+        sys.stdout.write(line + "\n")
+    if json_file:
+        write_result(json_file, result)

@@ -20,6 +20,7 @@ MAX_LINES = 400
 # Each floor, and the floors that its modules may import. The first match of a module's name decides its floor.
 FLOORS = {
     "lilliput.cli": "top",
+    "lilliput.commands": "top",
     "lilliput.__main__": "top",
     "lilliput.pipeline": "top",
     "lilliput.demo": "top",

@@ -17,7 +17,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGE_OF = {
     "demo": "demo",
     "data": "data",
-    "finetune": "finetune",
+    "tokenizer": "pretrain",
+    "pretrain": "pretrain",
+    "finetune": "train",
     "distill": "distill",
     "export": "export",
     "benchmark": "benchmark",
@@ -39,6 +41,7 @@ def commands():
 
 
 COMMANDS = dict(commands())
+GROUPS = {name.split()[0] for name in COMMANDS if " " in name}
 
 
 def flags_of(command):
@@ -63,7 +66,7 @@ def shell_lines(path):
 
 def parse(words):
     """Parse a command line that begins with "lilliput", without running it; an unknown command or flag raises."""
-    name, rest = (" ".join(words[1:3]), words[3:]) if words[1] == "data" else (words[1], words[2:])
+    name, rest = (" ".join(words[1:3]), words[3:]) if words[1] in GROUPS else (words[1], words[2:])
     assert name in COMMANDS, f"there is no command {name!r}"
     COMMANDS[name].make_context(name, rest)
 

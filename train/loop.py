@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import DataCollatorWithPadding, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from lilliput.config import TrainingConfig
+from lilliput.config import LoopConfig
 from lilliput.errors import ConfigError, TrainingError
 from lilliput.machine import cpu, usable_cores
 from lilliput.runs import append_log, set_seed, write_json, write_text
@@ -115,7 +115,9 @@ class TrainingLoop(transformers.Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
         data: Any = self.train_dataset if train_dataset is None else train_dataset
-        return LengthGroupedSampler(data["length"], self.args.train_batch_size, self.args.seed)
+        # Without lengths every row is as long as the others, and grouping changes nothing but the order.
+        lengths = data["length"] if "length" in data.column_names else [0] * len(data)
+        return LengthGroupedSampler(lengths, self.args.train_batch_size, self.args.seed)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -216,18 +218,20 @@ def fit(
     model: Any,
     tokenizer: Any,
     data: datasets.Dataset,
-    config: TrainingConfig,
+    config: LoopConfig,
     folder: Path,
     validate: Validate,
     *,
     objective: Objective = label_loss,
+    collate: Callable[[list[dict[str, Any]]], dict[str, Tensor]] | None = None,
     progress: Progress | None = None,
     what: str = "training",
 ) -> tuple[Any, dict[str, float]]:
     """Train ``model``, resuming from what ``folder`` holds, and return its best weights on validation.
 
     Args:
-        data: encoded texts with the columns that the objective reads (see :func:`encode`).
+        data: encoded texts with the columns that the objective reads (see :func:`encode`); ``row`` numbers them.
+        collate: makes a batch of rows; pads token ids by default.
         folder: working folder of the stage; checkpoints go to ``folder/checkpoints``.
         validate: called after each epoch.
 
@@ -271,7 +275,7 @@ def fit(
         model=model,
         args=arguments,
         train_dataset=data,
-        data_collator=DataCollatorWithPadding(tokenizer),
+        data_collator=collate or DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
         callbacks=[_Watch(folder, steps_per_epoch, validate, progress, what)],
         objective=objective,
