@@ -17,7 +17,7 @@ from lilliput.train import finetune
 def small_model(data: Path, out: Path, model: str = "embedded", layers: int = 3) -> Path:
     """Make a bundle of a student of ``layers`` layers for the task that ``data`` shows; return its folder."""
     teacher = finetune(FinetuneConfig(data=str(data), model=model, out=out / "teacher"))
-    print(f"teacher: {teacher['test_accuracy']:.1%} of {teacher['n_test']} test texts")
+    print(f"teacher: {teacher['test']['accuracy']:.1%} of {teacher['n_test']} test texts")
 
     student = distill(
         DistillConfig(

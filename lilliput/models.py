@@ -6,12 +6,14 @@ Weights are read from safetensors only, and no code of a repository is ever run.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lilliput import encoder
+from lilliput import encoder, tasks
 from lilliput.errors import ConfigError, ModelError
+from lilliput.tasks import Task
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
@@ -35,42 +37,65 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
     return tokenizer
 
 
-def load_classifier(source: str | Path, labels: Sequence[str], revision: str | None = None) -> Any:
-    """A sequence classifier with ``labels``, its head fresh unless the checkpoint has one for as many classes.
+def load_for(task: Task, source: str | Path, labels: Sequence[str], revision: str | None = None) -> Any:
+    """A model with the head that ``task`` needs, to be trained; the head is fresh unless the checkpoint has it.
+
+    Args:
+        labels: names of the head's outputs, in their order; empty where the task's head has none.
 
     Raises:
         ModelError: missing files or weights, unsupported architecture, or weights that are not safetensors.
     """
-    from transformers import AutoModelForSequenceClassification
-
     _check_folder(source)
     config = _load_config(source, revision)
-    config.num_labels = len(labels)
-    config.id2label = dict(enumerate(labels))
-    config.label2id = {label: i for i, label in enumerate(labels)}
-    config.problem_type = "single_label_classification"  # a checkpoint made for another problem brings its loss along
-    model, unfit = _load(AutoModelForSequenceClassification, source, revision, config=config)
-    base = f"{model.base_model_prefix}."
+    if labels:
+        config.num_labels = len(labels)
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: i for i, label in enumerate(labels)}
+    if task.problem:
+        config.problem_type = task.problem  # a checkpoint made for another problem brings its loss along
+    model, unfit = _load(_head_of(task), source, revision, config=config)
+    headless = task.head == "AutoModel"
+    base = "" if headless else f"{model.base_model_prefix}."
     _refuse(source, {name for name in unfit if name.startswith(base) and not name.startswith(f"{base}pooler.")})
     return model
 
 
-def load_finetuned_classifier(source: str | Path, revision: str | None = None) -> Any:
-    """A sequence classifier as it was fine-tuned; refuses a checkpoint that has no trained head."""
-    from transformers import AutoModelForSequenceClassification
-
+def load_finetuned(task: Task, source: str | Path, revision: str | None = None) -> Any:
+    """A model as it was fine-tuned for ``task``; refuses a checkpoint that has no trained head."""
     _check_folder(source)
     config = _load_config(source, revision)
     heads = config.architectures or []
-    if not any(name.endswith("ForSequenceClassification") for name in heads):
+    wanted = task.head.removeprefix("Auto").removeprefix("Model")  # ForSequenceClassification; Model
+    if not any(name.endswith(wanted or "Model") for name in heads):
         made_for = ", ".join(heads) or "nothing in particular"
         raise ModelError(
-            f"{source}: made for {made_for}, not for sequence classification; "
-            "fine-tune it first with 'lilliput finetune'"
+            f"{source}: made for {made_for}, not for {_in_words(wanted)}; fine-tune it first with 'lilliput finetune'"
         )
-    model, unfit = _load(AutoModelForSequenceClassification, source, revision)
-    _refuse(source, unfit)
+    model, unfit = _load(_head_of(task), source, revision)
+    _refuse(source, {name for name in unfit if wanted or not name.startswith("pooler.")})
     return model
+
+
+def load_classifier(source: str | Path, labels: Sequence[str], revision: str | None = None) -> Any:
+    """`load_for` for single-label classification."""
+    return load_for(tasks.get("classification"), source, labels, revision)
+
+
+def load_finetuned_classifier(source: str | Path, revision: str | None = None) -> Any:
+    """`load_finetuned` for single-label classification."""
+    return load_finetuned(tasks.get("classification"), source, revision)
+
+
+def note(model: Any, **facts: Any) -> None:
+    """Keep facts about a model in its configuration, from where `noted` reads them after saving and loading."""
+    model.config.lilliput = {**noted(model), **facts}
+
+
+def noted(model: Any) -> dict[str, Any]:
+    """What `note` kept: ``task``, ``settings`` (thresholds and the like), ``max_length``; empty for other models."""
+    found = getattr(model.config, "lilliput", None)
+    return found if isinstance(found, dict) else {}
 
 
 def labels_of(model: Any) -> tuple[str, ...]:
@@ -141,6 +166,17 @@ def check_length(model: Any, max_length: int) -> None:
     longest = encoder.longest_input(model)
     if max_length > longest:
         raise ConfigError(f"--max-length {max_length}: this model reads at most {longest} tokens")
+
+
+def _head_of(task: Task) -> Any:
+    import transformers
+
+    return getattr(transformers, task.head)
+
+
+def _in_words(head: str) -> str:
+    """``ForSequenceClassification`` as "sequence classification"."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", head.removeprefix("For")).lower() or "embedding"
 
 
 def _load_config(source: str | Path, revision: str | None) -> Any:

@@ -6,11 +6,15 @@ prefix instead, and takes its tokens only where the rest of the text can't have 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Encoding, Tokenizer
+from tokenizers.pre_tokenizers import ByteLevel
 
 from lilliput.errors import BundleError, InputError
+from lilliput.tasks import Tokens
 
 _FIRST_PREFIX = 16  # characters per token of max_length
 _LAST_PREFIX = 256
@@ -94,6 +98,63 @@ class TextEncoder:
             return False
         word, end = kept[-1]
         return word < beyond[-1] and end <= length - self._margin
+
+
+class WindowEncoder:
+    """The windows of token ids in which a task reads its inputs, special tokens included.
+
+    An input of more than ``max_length`` tokens is cut, or, where ``overlap`` is above 0, read in several windows, each
+    of which repeats that share of the one before. Of a pair the second text alone is cut, unless that would leave
+    nothing of it.
+
+    Args:
+        tokenizer: is copied, not changed.
+        max_length: tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_length: int, overlap: float = 0.0) -> None:
+        self.max_length = max_length
+        self.overlap = overlap
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self._tokenizer.no_padding()
+        self._special = {
+            False: self._tokenizer.num_special_tokens_to_add(False),
+            True: self._tokenizer.num_special_tokens_to_add(True),
+        }
+        self._words_apart = Tokenizer.from_str(self._tokenizer.to_str())  # reads inputs that are split into words
+        if isinstance(self._words_apart.pre_tokenizer, ByteLevel):
+            # Each word stands alone there: without this it would be read as the middle of a word.
+            self._words_apart.pre_tokenizer = ByteLevel(add_prefix_space=True)
+
+    def __call__(self, inputs: Sequence[Tokens]) -> list[list[Encoding]]:
+        """The windows of each input, in order; at least one."""
+        if not inputs:
+            return []
+        words = not isinstance(inputs[0].first, str)
+        pairs = inputs[0].second is not None
+        tokenizer = self._words_apart if words else self._tokenizer
+        self._cut(tokenizer, pairs)
+        firsts = self._short([item.first for item in inputs]) if self.overlap and pairs else [i.first for i in inputs]
+        given = [(first, item.second) if pairs else first for first, item in zip(firsts, inputs, strict=True)]
+        encodings = tokenizer.encode_batch(given, is_pretokenized=words)
+        return [[encoding, *encoding.overflowing] if self.overlap else [encoding] for encoding in encodings]
+
+    def _short(self, texts: list[Any]) -> list[Any]:
+        """The texts, cut where they would leave less than half of a window to the second one."""
+        room = (self.max_length - self._special[True]) // 2
+        self._tokenizer.no_truncation()
+        encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+        return [
+            text[: encoding.offsets[room - 1][1]] if len(encoding) > room else text
+            for text, encoding in zip(texts, encodings, strict=True)
+        ]
+
+    def _cut(self, tokenizer: Tokenizer, pairs: bool) -> None:
+        room = self.max_length - self._special[pairs]
+        if self.overlap and pairs:
+            tokenizer.enable_truncation(self.max_length, stride=int(room * self.overlap / 2), strategy="only_second")
+        else:
+            tokenizer.enable_truncation(self.max_length, stride=int(room * self.overlap))
 
 
 def _refuse_surrogates(text: str, index: int) -> None:

@@ -6,12 +6,15 @@ import hashlib
 import json
 import random
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+from lilliput import tasks
 from lilliput.errors import ConfigError, DataError
+from lilliput.tasks import Task
 from lilliput.train.data_report import CountTokens, DataReport, Ledger, SplitFacts
 
 FOLDS = 3
@@ -29,39 +32,61 @@ _TASK_DOMAIN = "movies"
 
 @dataclass(frozen=True)
 class Split:
-    """Texts and the index of each text's label."""
+    """Inputs and targets of a task, the place that each came from, and the value of the column that slices are made by.
 
-    texts: list[str] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
+    A target is what `Task.index` makes of it: the index of a label for classification, other things elsewhere.
+    """
+
+    inputs: list[Any] = field(default_factory=list)
+    targets: list[Any] = field(default_factory=list)
+    places: list[str] = field(default_factory=list, compare=False)
+    slices: list[str] = field(default_factory=list, compare=False)
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.inputs)
+
+    @property
+    def texts(self) -> list[str]:
+        """The inputs of a task that reads single texts."""
+        return self.inputs
+
+    @property
+    def labels(self) -> list[int]:
+        """The targets of a task that chooses one label."""
+        return self.targets
+
+    def take(self, indices: Sequence[int]) -> Split:
+        """The rows of these numbers."""
+        columns = (self.inputs, self.targets, self.places, self.slices)
+        return Split(*([column[i] for i in indices] if column else [] for column in columns))
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row as it was read: ``label`` is None for unlabelled text; ``line`` counts from 1."""
+    """One row as it was read: ``target`` is None for unlabelled data; ``line`` counts from 1."""
 
-    text: str
-    label: str | None
+    input: Any
+    target: Any
     file: str
     line: int
+    slice: str = ""
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Everything that training and evaluation read.
 
-    ``transfer`` is unlabelled text that distillation may use; none of it occurs in a labelled split.
+    ``transfer`` is unlabelled inputs that distillation may use; none of them occurs in a labelled split.
     ``out_of_domain`` holds further test sets by name. ``fingerprint`` is the SHA-256 of all used rows.
     """
 
     name: str
+    task: str
     label_names: tuple[str, ...]
     train: Split
     validation: Split
     test: Split
-    transfer: list[str]
+    transfer: list[Any]
     out_of_domain: dict[str, Split]
     report: DataReport
     fingerprint: str
@@ -95,7 +120,7 @@ class Dataset:
             self.report,
             rows_used=used,
             rows_rejected=self.report.rows_rejected | ({"left out of this subset": left_out} if left_out else {}),
-            splits=_facts(labelled, kept, outside, self.label_names),
+            splits=_facts(tasks.get(self.task), labelled, kept, outside, self.label_names),
         )
         return replace(
             self,
@@ -105,15 +130,17 @@ class Dataset:
             transfer=kept,
             out_of_domain=outside,
             report=report,
-            fingerprint=_fingerprint(labelled, kept, outside, self.label_names),
+            fingerprint=_fingerprint(tasks.get(self.task), labelled, kept, outside, self.label_names),
         )
 
     def report_with_tokens(self, count: CountTokens, max_length: int) -> DataReport:
         """The report with lengths in tokens; ``count`` gives the number of tokens of each text."""
-        texts = {"train": self.train.texts, "validation": self.validation.texts, "test": self.test.texts}
+        inputs = {"train": self.train.inputs, "validation": self.validation.inputs, "test": self.test.inputs}
         if self.transfer:
-            texts["transfer"] = self.transfer
-        texts |= {f"out of domain: {name}": split.texts for name, split in self.out_of_domain.items()}
+            inputs["transfer"] = self.transfer
+        inputs |= {f"out of domain: {name}": split.inputs for name, split in self.out_of_domain.items()}
+        text_of = tasks.get(self.task).text_of
+        texts = {name: [text_of(item) for item in some] for name, some in inputs.items()}
         return self.report.with_tokens(texts, count, max_length)
 
 
@@ -154,16 +181,17 @@ def sentiment(folder: Path, fold: int = 0) -> Dataset:
     outside: dict[str, list[Row]] = {name: [] for name in _DOMAINS if name != _TASK_DOMAIN}
     for domain, filename in _DOMAINS.items():
         for row in _rated_rows(folder / filename, ledger):
-            place = bucket(row.text)
-            if row.label is None and place in tests:
+            place = bucket(row.input)
+            if row.target is None and place in tests:
                 ledger.reject("neutral sentence in a test bucket", row.file, row.line)
-            elif row.label is not None and place in tests:
+            elif row.target is not None and place in tests:
                 (labelled["test"] if domain == _TASK_DOMAIN else outside[domain]).append(row)
-            elif row.label is not None and domain == _TASK_DOMAIN:
+            elif row.target is not None and domain == _TASK_DOMAIN:
                 labelled["validation" if place == validation else "train"].append(row)
             else:
                 transfer.append(row)
-    dataset = assemble(f"sentiment-fold{fold}", ("negative", "positive"), labelled, transfer, outside, ledger)
+    task = tasks.get("classification")
+    dataset = assemble(f"sentiment-fold{fold}", task, ("negative", "positive"), labelled, transfer, outside, ledger)
     if shared := {pair: count for pair, count in dataset.report.overlap.items() if count}:
         raise DataError(f"{folder}: the splits share texts, which the bucket rule should make impossible: {shared}")
     return dataset
@@ -195,6 +223,7 @@ def _rated_rows(path: Path, ledger: Ledger) -> Iterator[Row]:
 
 def assemble(
     name: str,
+    task: Task,
     label_names: tuple[str, ...],
     labelled: Mapping[str, Sequence[Row]],
     transfer: Sequence[Row],
@@ -203,33 +232,37 @@ def assemble(
 ) -> Dataset:
     """Make a data set of rows: drop duplicates inside a split, drop transfer text that a labelled split has, count.
 
-    ``labelled`` has the keys train, validation and test, and each of its rows a label of ``label_names``.
+    ``labelled`` has the keys train, validation and test, and the targets of its rows have labels of ``label_names``.
     """
-    kept = {split: _without_duplicates(rows, ledger) for split, rows in labelled.items()}
-    kept_outside = {domain: _without_duplicates(rows, ledger) for domain, rows in outside.items()}
-    known = {split: {normalise(row.text) for row in rows} for split, rows in kept.items()}
-    known |= {f"out of domain {domain}": {normalise(r.text) for r in rows} for domain, rows in kept_outside.items()}
-    kept_transfer = _without_duplicates(_unseen(transfer, known, ledger), ledger)
-    known["transfer"] = {normalise(row.text) for row in kept_transfer}
 
-    index = {label: number for number, label in enumerate(label_names)}
-    splits = {split: _split(rows, index) for split, rows in kept.items()}
-    outside_splits = {domain: _split(rows, index) for domain, rows in kept_outside.items()}
-    texts = [row.text for row in kept_transfer]
+    def form(row: Row) -> str:
+        return normalise(task.text_of(row.input))
+
+    kept = {split: _without_duplicates(rows, form, ledger) for split, rows in labelled.items()}
+    kept_outside = {domain: _without_duplicates(rows, form, ledger) for domain, rows in outside.items()}
+    known = {split: set(map(form, rows)) for split, rows in kept.items()}
+    known |= {f"out of domain {domain}": set(map(form, rows)) for domain, rows in kept_outside.items()}
+    kept_transfer = _without_duplicates(_unseen(transfer, form, known, ledger), form, ledger)
+    known["transfer"] = set(map(form, kept_transfer))
+
+    splits = {split: _split(rows, task, label_names) for split, rows in kept.items()}
+    outside_splits = {domain: _split(rows, task, label_names) for domain, rows in kept_outside.items()}
+    texts = [row.input for row in kept_transfer]
     report = DataReport(
         rows_in=ledger.rows_in,
         rows_used=sum(map(len, [*splits.values(), *outside_splits.values()])) + len(texts),
         rows_rejected=dict(ledger.rejected),
         samples=tuple(ledger.samples),
-        splits=_facts(splits, texts, outside_splits, label_names),
+        splits=_facts(task, splits, texts, outside_splits, label_names),
         duplicates_removed=ledger.duplicates,
         label_conflicts=ledger.conflicts,
         overlap=_overlap(known),
         notes=tuple(ledger.notes),
     )
-    fingerprint = _fingerprint(splits, texts, outside_splits, label_names)
+    fingerprint = _fingerprint(task, splits, texts, outside_splits, label_names)
     return Dataset(
         name,
+        task.name,
         label_names,
         splits["train"],
         splits["validation"],
@@ -241,23 +274,24 @@ def assemble(
     )
 
 
-def _without_duplicates(rows: Iterable[Row], ledger: Ledger) -> list[Row]:
+def _without_duplicates(rows: Iterable[Row], form: Callable[[Row], str], ledger: Ledger) -> list[Row]:
     first: dict[str, Row] = {}
     for row in rows:
-        before = first.setdefault(normalise(row.text), row)
+        before = first.setdefault(form(row), row)
         if before is row:
             continue
+        same = before.target == row.target
         ledger.duplicates += 1
-        ledger.conflicts += before.label != row.label
-        same = before.label == row.label
+        ledger.conflicts += not same
         ledger.reject("duplicate text" if same else "duplicate text with another label", row.file, row.line)
     return list(first.values())
 
 
-def _unseen(transfer: Sequence[Row], known: Mapping[str, set[str]], ledger: Ledger) -> Iterator[Row]:
+def _unseen(
+    transfer: Sequence[Row], form: Callable[[Row], str], known: Mapping[str, set[str]], ledger: Ledger
+) -> Iterator[Row]:
     for row in transfer:
-        form = normalise(row.text)
-        place = next((split for split, forms in known.items() if form in forms), None)
+        place = next((split for split, forms in known.items() if form(row) in forms), None)
         if place is None:
             yield row
         else:
@@ -271,37 +305,59 @@ def _overlap(known: Mapping[str, set[str]]) -> dict[str, int]:
     return {f"{one}/{other}": len(known[one] & known[other]) for one, other in pairs}
 
 
-def _split(rows: Sequence[Row], index: Mapping[str, int]) -> Split:
-    return Split([row.text for row in rows], [index[row.label] for row in rows if row.label is not None])
+def _split(rows: Sequence[Row], task: Task, names: Sequence[str]) -> Split:
+    return Split(
+        [row.input for row in rows],
+        [task.index(row.target, names) for row in rows],
+        [f"{row.file}:{row.line}" for row in rows],
+        [row.slice for row in rows],
+    )
 
 
 def _facts(
-    labelled: Mapping[str, Split], transfer: Sequence[str], outside: Mapping[str, Split], names: Sequence[str]
+    task: Task,
+    labelled: Mapping[str, Split],
+    transfer: Sequence[Any],
+    outside: Mapping[str, Split],
+    names: Sequence[str],
 ) -> dict[str, SplitFacts]:
     every = dict(labelled) | {f"out of domain: {domain}": split for domain, split in outside.items()}
-    facts = {name: SplitFacts.of(split.texts, [names[i] for i in split.labels]) for name, split in every.items()}
-    return facts | ({"transfer": SplitFacts.of(transfer, [])} if transfer else {})
+    facts = {
+        name: SplitFacts.of(
+            [task.text_of(item) for item in split.inputs],
+            [label for target in split.targets for label in task.counted(target, names)],
+        )
+        for name, split in every.items()
+    }
+    return facts | ({"transfer": SplitFacts.of([task.text_of(item) for item in transfer], [])} if transfer else {})
 
 
 def _fingerprint(
-    labelled: Mapping[str, Split], transfer: Sequence[str], outside: Mapping[str, Split], names: Sequence[str]
+    task: Task,
+    labelled: Mapping[str, Split],
+    transfer: Sequence[Any],
+    outside: Mapping[str, Split],
+    names: Sequence[str],
 ) -> str:
     digest = hashlib.sha256()
     for split_name, split in [*labelled.items(), *outside.items()]:
-        for text, label in zip(split.texts, split.labels, strict=True):
-            digest.update(json.dumps([split_name, text, names[label]]).encode() + b"\n")
-    for text in transfer:
-        digest.update(json.dumps(["transfer", text]).encode() + b"\n")
+        for item, target in zip(split.inputs, split.targets, strict=True):
+            digest.update(json.dumps([split_name, item, task.shown(target, names)]).encode() + b"\n")
+    for item in transfer:
+        digest.update(json.dumps(["transfer", item]).encode() + b"\n")
     return digest.hexdigest()
 
 
 def _sample(split: Split, size: int | None, seed: str) -> Split:
-    """``size`` rows in their old order, each label with its share (largest remainders), and at least one of each."""
+    """``size`` rows in their old order, each label with its share (largest remainders), and at least one of each.
+
+    Targets that are no label indices have no shares to keep.
+    """
     if size is None or size >= len(split):
         return split
     by_label: dict[int, list[int]] = {}
-    for index, label in enumerate(split.labels):
-        by_label.setdefault(label, []).append(index)
+    for index, target in enumerate(split.targets):
+        by_label.setdefault(target if isinstance(target, int) else 0, []).append(index)
     exact = {label: size * len(rows) / len(split) for label, rows in by_label.items()}
     shares = {label: max(1, int(share)) for label, share in exact.items()}
     for label in sorted(exact, key=lambda one: int(exact[one]) - exact[one]):
@@ -309,4 +365,4 @@ def _sample(split: Split, size: int | None, seed: str) -> Split:
             shares[label] += 1
     source = random.Random(seed)
     picked = sorted(i for label in sorted(by_label) for i in source.sample(by_label[label], shares[label]))
-    return Split([split.texts[i] for i in picked], [split.labels[i] for i in picked])
+    return split.take(picked)

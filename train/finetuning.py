@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lilliput import encoder, models
+from lilliput import encoder, models, tasks
 from lilliput.config import FinetuneConfig
+from lilliput.errors import ConfigError
 from lilliput.runs import Run, Stage
-from lilliput.train import embedded, loop, sources
+from lilliput.tasks import Task
+from lilliput.train import embedded, evaluation, features, loop, losses, sources
 from lilliput.train.data import Dataset, Split
-from lilliput.train.evaluate import Progress, accuracy, logits_of
+from lilliput.train.evaluate import Progress, predict
 
 
 def finetune(config: FinetuneConfig, progress: Progress | None = None) -> dict[str, Any]:
@@ -22,7 +25,7 @@ def finetune(config: FinetuneConfig, progress: Progress | None = None) -> dict[s
     Interrupted and called again, it goes on from the last checkpoint; called once more, it returns the finished result.
 
     Returns:
-        The stage's result: validation metrics, test accuracy, where the model is.
+        The stage's result: metrics on validation and test, where the model is.
 
     Raises:
         DataError, ModelError, ConfigError: something given is not usable; see the message.
@@ -61,39 +64,79 @@ def _finetune(
     progress: Progress | None,
     name: str,
 ) -> dict[str, Any]:
+    task = tasks.get(config.task)
     torch.manual_seed(config.seed)  # the fresh head's weights
     tokenizer = models.load_tokenizer(source, config.revision)
-    model = models.load_classifier(source, dataset.label_names, config.revision)
+    model = models.load_for(task, source, dataset.label_names, config.revision)
     models.check_length(model, config.max_length)
     tokenizer.model_max_length = config.max_length
     model, best = loop.fit(
         model,
         tokenizer,
-        loop.encode(dataset.train.texts, tokenizer, config.max_length, labels=dataset.train.labels),
+        features.encode(dataset.train, task, tokenizer, config.max_length),
         config,
         folder,
-        functools.partial(
-            validation_accuracy, tokenizer=tokenizer, split=dataset.validation, max_length=config.max_length
-        ),
+        Validation(task, tokenizer, dataset.validation, dataset.label_names, config.max_length, config.metric),
+        objective=losses.of(task, dataset.train, dataset.label_names, config.class_weights),
+        collate=features.Collate(tokenizer, task.per_token),
         progress=progress,
         what=name,
     )
+    ask = functools.partial(predict, model, tokenizer, task, max_length=config.max_length)
+    validation = ask(dataset.validation.inputs)
+    settings = task.fit(validation, dataset.validation.targets)
+    models.note(model, task=task.name, settings=settings, max_length=config.max_length)
     models.save(model, tokenizer, folder)
-    test = logits_of(model, tokenizer, dataset.test.texts, config.max_length)
+    test = ask(dataset.test.inputs, settings=settings)
+    figures = functools.partial(task.metrics, names=dataset.label_names, settings=settings)
     return {
         "model": str(config.model),
-        "validation_accuracy": best["score"],
+        "task": task.name,
+        "validation": figures(validation, dataset.validation.targets),
         "best_epoch": best["epoch"],
-        "test_accuracy": accuracy(test, dataset.test.labels),
-        "n_test": len(dataset.test.texts),
+        "test": figures(test, dataset.test.targets),
+        "n_test": len(dataset.test),
+        "settings": settings,
+        "evaluation": evaluation.write(
+            folder, task, test, dataset.test, dataset.label_names, settings, validation=(validation, dataset.validation)
+        ),
     }
 
 
-def validation_accuracy(model: Any, tokenizer: Any, split: Split, max_length: int) -> dict[str, float]:
-    """Accuracy of a model in training on the validation split."""
-    bf16 = loop.bf16_is_fast(next(model.parameters()).device)
-    logits = logits_of(model, tokenizer, split.texts, max_length, bf16=bf16)
-    return {"score": accuracy(logits, split.labels)}
+class Validation:
+    """Measures a model in training on the validation split.
+
+    Raises:
+        ConfigError: the task has no such metric.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        tokenizer: Any,
+        split: Split,
+        names: Sequence[str],
+        max_length: int,
+        metric: str | None = None,
+    ) -> None:
+        self.task = task
+        self.split = split
+        self.names = names
+        self.metric = metric or task.metric
+        self.predict = functools.partial(
+            predict, tokenizer=tokenizer, task=task, inputs=split.inputs, max_length=max_length
+        )
+
+    def __call__(self, model: Any) -> dict[str, float]:
+        """The task's metrics, and ``score``: the one that chooses the best weights, larger being better."""
+        bf16 = loop.bf16_is_fast(next(model.parameters()).device)
+        predictions = self.predict(model, bf16=bf16)
+        settings = self.task.fit(predictions, self.split.targets)
+        found = self.task.metrics(predictions, self.split.targets, self.names, settings)
+        if self.metric not in found:
+            raise ConfigError(f"--metric {self.metric}: {self.task.name} has {', '.join(found)}")
+        value = found[self.metric]
+        return {**found, "score": -value if self.metric in self.task.falling else value}
 
 
 def model_source(model: str) -> str | Path:
@@ -102,7 +145,7 @@ def model_source(model: str) -> str | Path:
 
 
 def adopt_stage(run: Run, name: str, teacher: str, dataset: Dataset) -> Stage:
-    """A stage that takes a model fine-tuned elsewhere as it is, once its labels are seen to be the data's."""
+    """A stage that takes a classifier fine-tuned elsewhere as it is, once its labels are seen to be the data's."""
     identity = {"teacher_fingerprint": models.fingerprint(teacher), "data_fingerprint": dataset.fingerprint}
 
     def work(folder: Path) -> dict[str, Any]:
@@ -111,7 +154,7 @@ def adopt_stage(run: Run, name: str, teacher: str, dataset: Dataset) -> Stage:
         encoder.reorder_labels(model, models.match_labels(model, dataset.label_names, teacher))
         models.save(model, tokenizer, folder)
         max_length = min(encoder.longest_input(model), 128)
-        logits = logits_of(model, tokenizer, dataset.validation.texts, max_length)
-        return {"model": teacher, "validation_accuracy": accuracy(logits, dataset.validation.labels)}
+        validation = Validation(tasks.get(dataset.task), tokenizer, dataset.validation, dataset.label_names, max_length)
+        return {"model": teacher, "validation": validation(model)}
 
     return run.stage(name, identity, work)

@@ -4,37 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lilliput.errors import DataError
+from lilliput.tasks import MALFORMED, NUL, Column, RowFault, Task
 from lilliput.train.data import Row
 from lilliput.train.data_report import Ledger
 
+FLAGS = ("text", "pair", "label")
+"""Roles whose column a flag can name."""
+SLICE = "slice"
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson")
-TEXT_COLUMNS = ("text", "sentence", "review", "content", "document", "body", "comment", "tweet", "message", "title")
-LABEL_COLUMNS = ("label", "labels", "class", "category", "sentiment", "target", "intent", "topic", "y")
-
-MALFORMED = "malformed row"
 WRONG_COLUMNS = "wrong number of columns"
-NOT_UTF8 = "invalid UTF-8"
-NUL = "NUL byte"
-NO_TEXT = "empty text"
-NO_LABEL = "missing label"
-
-
-class _FaultyRowError(Exception):
-    """Why one row can't be used; never leaves this file."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns that a user named; None means that the usual names are tried."""
-
-    text: str | None = None
-    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,31 +30,44 @@ class _Record:
     fault: str | None = None
 
 
-def read_rows(path: Path, ledger: Ledger, columns: Columns, *, labelled: bool) -> list[Row]:
+def read_rows(
+    path: Path,
+    ledger: Ledger,
+    task: Task,
+    chosen: Mapping[str, str],
+    *,
+    labelled: bool,
+    slice_column: str | None = None,
+) -> list[Row]:
     """The usable rows of a file; every other row is rejected in ``ledger``. Blank lines are not rows.
 
     CSV follows RFC 4180 (quoted fields may hold line breaks); TSV has no quoting, so no line breaks in fields. Where
     a quote is never closed, only the line that opens it is lost: reading goes on with the next line.
+
+    Args:
+        chosen: the columns that a user named, by role; for the others the usual names are tried.
+        labelled: whether the task's targets are read too.
+        slice_column: column whose values are kept beside the rows.
 
     Raises:
         DataError: the file can't be read, is empty, is not UTF-8 at all, or lacks a column.
     """
     lines = _lines(path)
     if path.suffix.lower() == ".txt":
-        records, text_key, label_key = _text_records(lines), "text", None
+        records, keys = _text_records(lines), {"text": "text"}
     else:
         records, names = _table(path, lines)
-        text_key = _column(path, names, columns.text, TEXT_COLUMNS, "text")
-        label_key = _column(path, names, columns.label, LABEL_COLUMNS, "label") if labelled else None
-        ledger.notes.append(
-            f"{path}: text from column {text_key!r}" + (f", label from {label_key!r}" if labelled else "")
-        )
+        roles = {role: column for role, column in task.columns.items() if labelled or role not in task.targets}
+        keys = _columns(path, names, roles, chosen)
+        ledger.notes.append(f"{path}: " + ", ".join(f"{role} from column {key!r}" for role, key in keys.items()))
+        if slice_column is not None and labelled:
+            keys[SLICE] = _named(path, names, slice_column)
     rows, before = [], ledger.rows_in
     for record in records:
         ledger.rows_in += 1
         try:
-            rows.append(_row(record, path, text_key, label_key))
-        except _FaultyRowError as fault:
+            rows.append(_row(record, path, task, keys))
+        except RowFault as fault:
             ledger.reject(str(fault), str(path), record.line)
     if ledger.rows_in == before:
         raise DataError(f"{path} has no rows")
@@ -158,20 +155,29 @@ def _text_records(lines: list[str]) -> Iterator[_Record]:
             yield _Record(number, {"text": line.rstrip("\r\n")})
 
 
-def _column(path: Path, names: Sequence[str], chosen: str | None, usual: Sequence[str], what: str) -> str:
-    """The name of the text or label column: the one chosen, or the first of the usual names that is there."""
-    if chosen is not None:
-        if chosen in names:
-            return chosen
-        raise DataError(f"{path}:1: there is no column {chosen!r}; there are {_quoted(names)}")
+def _columns(
+    path: Path, names: Sequence[str], roles: Mapping[str, Column], chosen: Mapping[str, str]
+) -> dict[str, str]:
+    """The name of the column of each role: the one chosen, or the first of the usual names that is there."""
     lowered = {name.lower(): name for name in reversed(names)}
-    for name in usual:
-        if name in lowered:
-            return lowered[name]
-    raise DataError(
-        f"{path}:1: no {what} column: none of {', '.join(usual)} is among {_quoted(names)}. "
-        f"Rename the column, or name it with --{what}-column."
-    )
+    found: dict[str, str] = {}
+    for role, column in roles.items():
+        free = (lowered[name] for name in column.usual if name in lowered and lowered[name] not in found.values())
+        name = _named(path, names, chosen[role]) if role in chosen else next(free, None)
+        if name is not None:
+            found[role] = name
+        elif column.required:
+            raise DataError(
+                f"{path}:1: no {role} column: none of {', '.join(column.usual)} is among {_quoted(names)}. "
+                "Rename the column" + (f", or name it with --{role}-column." if role in FLAGS else ".")
+            )
+    return found
+
+
+def _named(path: Path, names: Sequence[str], name: str) -> str:
+    if name in names:
+        return name
+    raise DataError(f"{path}:1: there is no column {name!r}; there are {_quoted(names)}")
 
 
 def _quoted(names: Sequence[str]) -> str:
@@ -179,43 +185,10 @@ def _quoted(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "") if names else "no columns"
 
 
-def _row(record: _Record, path: Path, text_key: str, label_key: str | None) -> Row:
+def _row(record: _Record, path: Path, task: Task, keys: Mapping[str, str]) -> Row:
     if record.fault is not None:
-        raise _FaultyRowError(record.fault)
-    text = record.values.get(text_key)
-    if text is None:
-        raise _FaultyRowError(NO_TEXT)
-    if not isinstance(text, str):
-        raise _FaultyRowError(MALFORMED)
-    text = _clean(text).strip()
-    if not text:
-        raise _FaultyRowError(NO_TEXT)
-    label = None if label_key is None else _label(record.values.get(label_key))
-    return Row(text, label, str(path), record.line)
-
-
-def _clean(value: str) -> str:
-    """``value`` where it is text that can be written as UTF-8 and holds no NUL."""
-    if "\0" in value:
-        raise _FaultyRowError(NUL)
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise _FaultyRowError(NOT_UTF8) from error
-    return value
-
-
-def _label(value: Any) -> str:
-    """The name of a label: 1 and "1" and 1.0 are the same one."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int):
-        return str(value)
-    if value is not None and not isinstance(value, str):
-        raise _FaultyRowError(MALFORMED)
-    label = _clean(value or "").strip()
-    if not label:
-        raise _FaultyRowError(NO_LABEL)
-    return label
+        raise RowFault(record.fault)
+    cells = {role: record.values.get(key) for role, key in keys.items()}
+    group = cells.pop(SLICE, None)
+    item, target = task.read(cells)
+    return Row(item, target, str(path), record.line, "" if group is None else str(group))

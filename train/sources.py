@@ -24,15 +24,24 @@ def load(config: DataConfig, unlabelled: Path | None = None) -> data.Dataset:
     """
     if config.task not in tasks.names():
         raise ConfigError(f"--task {config.task}: unknown; known are {', '.join(tasks.names())}")
+    task = tasks.get(config.task)
     if config.data == SENTIMENT:  # a file of this name is ./sentiment
         if unlabelled is not None:
             raise ConfigError("--unlabelled: the embedded data bring their own; use it with --data FILES")
+        if task.name != "classification":
+            raise ConfigError(f"--task {config.task}: the embedded data are for classification; give --data")
         return data.sentiment(embedded.fetch_sentiment(), fold=config.seed % 3)
     return readers.read(
         Path(config.data),
-        config.task,
+        task,
         unlabelled=unlabelled,
-        text_column=config.text_column,
-        label_column=config.label_column,
+        columns=_named_columns(config),
+        slice_column=config.slice_column,
         allow_overlap=config.allow_overlap,
     )
+
+
+def _named_columns(config: DataConfig) -> dict[str, str]:
+    """The columns that flags name, by role."""
+    named = {"text": config.text_column, "pair": config.pair_column, "label": config.label_column}
+    return {role: column for role, column in named.items() if column is not None}

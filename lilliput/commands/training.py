@@ -155,9 +155,8 @@ def finetune(
 
     with Terminal(console()) as terminal:
         result = run(build(FinetuneConfig, config, **flags), terminal.progress)
-    finish(
-        result, json_file, f"accuracy on validation {result['validation_accuracy']:.1%}; saved in {result['folder']}"
-    )
+    scores = ", ".join(f"{name} {value:.3f}" for name, value in result["validation"].items())
+    finish(result, json_file, f"validation: {scores}; saved in {result['folder']}")
 
 
 def distill(

@@ -1,29 +1,227 @@
-"""The task table: one file here, with a constant ``TASK``, is one task."""
+"""The task table: one file here, with a constant ``TASK``, is one task.
+
+A task says what a row of data holds, how the tokenizer reads an input, how a model's outputs become a prediction, and
+how predictions are scored. All of it is NumPy and plain Python, so the same code answers in training, where outputs
+come from torch, and in an app, where they come from ONNX Runtime.
+
+    row of a file --read--> input, target --tokens--> windows of token ids --model--> outputs
+    outputs --predict--> prediction --metrics--> figures        prediction --answer--> what a caller gets
+
+An ``Input`` is what a model is asked about: a string, a tuple of strings, or what else the task defines. A long input
+may be read in several overlapping windows; outputs are a float32 array a window, ``[labels]`` or ``[tokens, labels]``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Encoding
 
-from lilliput.errors import ConfigError
+from lilliput.errors import BundleError, ConfigError
+
+MALFORMED = "malformed row"
+NO_TEXT = "empty text"
+NO_LABEL = "missing label"
+NOT_UTF8 = "invalid UTF-8"
+NUL = "NUL byte"
+NEVER_TRAINED = "label that never occurs in training"
+
+TEXT_COLUMNS = ("text", "sentence", "review", "content", "document", "body", "comment", "tweet", "message", "title")
+LABEL_COLUMNS = ("label", "labels", "class", "category", "sentiment", "target", "intent", "topic", "y")
+IGNORED = -100
+"""Label of a token that no loss counts; the value that torch's cross-entropy ignores."""
 
 
-class Task(Protocol):
-    """What a task knows: how to read its logits, and how it is scored."""
+class RowFault(Exception):
+    """Why one row can't be used."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a data file: the names that are tried for it, in order, and whether a row can do without it."""
+
+    usual: tuple[str, ...]
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the tokenizer is given for one input: a text or its words, and perhaps a second text."""
+
+    first: str | tuple[str, ...]
+    second: str | None = None
+
+
+class Task:
+    """What a task knows. A new task overrides what differs from single-label classification of a text.
+
+    Attributes:
+        name: as ``--task`` takes it.
+        head: transformers' auto class of its models, ``AutoModelFor...``.
+        problem: ``problem_type`` of the model's configuration, which chooses the loss of a sequence classifier.
+        metric: the metric that chooses the best weights; ``falling`` are those that are better when smaller.
+        columns: what a row holds, by role. The roles ``text``, ``pair`` and ``label`` have flags, such as
+            ``--text-column``; a column whose role is in ``targets`` is read from labelled data only.
+        per_token: training labels are one a token, not one an input.
+        fewest_labels: a model with fewer can't do the task.
+        overlap: share of a window that the next one repeats where an input is longer than a window; 0 cuts the input.
+    """
 
     name: str
+    head: str = "AutoModelForSequenceClassification"
+    problem: str | None = None
     metric: str
+    falling: frozenset[str] = frozenset()
+    columns: ClassVar[Mapping[str, Column]]
+    targets: frozenset[str] = frozenset({"label"})
+    per_token: bool = False
+    fewest_labels: int = 0
+    overlap: float = 0.0
+
+    # --- rows ---------------------------------------------------------------------------------------------------------
+
+    def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Input and target of a row, whose ``cells`` are given by role; the target is None in unlabelled data.
+
+        Raises:
+            RowFault: the row can't be used.
+        """
+        raise NotImplementedError
+
+    def text_of(self, item: Any) -> str:
+        """All text of an input: inputs of equal text are duplicates."""
+        return item if isinstance(item, str) else "\n".join(filter(None, item))
+
+    def label_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
+        """The labels that the training targets have, in the order of a model's outputs."""
+        return in_order({target for target in targets})
+
+    def index(self, target: Any, names: Sequence[str]) -> Any:
+        """A target as training uses it; raises `RowFault` where it has a label that training does not know."""
+        if target not in names:
+            raise RowFault(NEVER_TRAINED)
+        return names.index(target)
+
+    def shown(self, target: Any, names: Sequence[str]) -> Any:
+        """An indexed target as JSON and people read it; the reverse of `index`."""
+        return names[target]
+
+    def counted(self, target: Any, names: Sequence[str]) -> Sequence[str]:
+        """The labels that an indexed target adds to the label balance."""
+        return [names[target]]
+
+    # --- tokens -------------------------------------------------------------------------------------------------------
+
+    def tokens(self, item: Any) -> Tokens:
+        """What the tokenizer reads of an input."""
+        return Tokens(item) if isinstance(item, str) else Tokens(*item)
+
+    def training(self, target: Any, window: Encoding) -> dict[str, Any]:
+        """The columns that a model's loss reads beside the tokens of ``window``."""
+        return {"labels": target}
+
+    # --- answers ------------------------------------------------------------------------------------------------------
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """Raise `BundleError` when a model with these labels can't do the task."""
+        if len(labels) < self.fewest_labels:
+            raise BundleError(f"labels: {self.name} needs at least {self.fewest_labels}, the bundle has {len(labels)}")
 
-    def postprocess(self, logits: NDArray[np.float32], labels: Sequence[str], top_k: int | None) -> list[Any]:
-        """Turn ``logits`` [n, labels] into ``n`` answers."""
+    def predict(
+        self,
+        item: Any,
+        windows: Sequence[Encoding],
+        outputs: Sequence[NDArray[np.float32]],
+        settings: Mapping[str, Any],
+    ) -> Any:
+        """What the model says of an input: by default its outputs ``[labels]``, for which one window suffices.
+
+        Args:
+            windows: the windows that the input was read in.
+            outputs: the model's outputs on each.
+            settings: what `fit` found on the validation split.
+        """
+        return outputs[0]
+
+    def fit(self, predictions: Sequence[Any], targets: Sequence[Any]) -> dict[str, Any]:
+        """Settings chosen on validation, such as thresholds, as JSON values; they are kept with the model."""
+        return {}
+
+    def metrics(
+        self, predictions: Sequence[Any], targets: Sequence[Any], names: Sequence[str], settings: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Figures of merit, ``metric`` among them."""
+        raise NotImplementedError
+
+    def record(self, prediction: Any, names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """A prediction as a row of ``predictions.parquet``: ``prediction``, in the form of `shown`, and
+        ``probabilities``, a list in the order of the labels, or None where there are none."""
+        raise NotImplementedError
+
+    def answer(
+        self, item: Any, prediction: Any, names: Sequence[str], settings: Mapping[str, Any], **options: Any
+    ) -> Any:
+        """What a caller gets: the same as from the pipeline of transformers for this task."""
+        raise NotImplementedError
+
+
+def in_order(names: set[str]) -> tuple[str, ...]:
+    """Labels in numeric order where all are whole numbers, else alphabetically."""
+    try:
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    except ValueError:
+        return tuple(sorted(names))
+
+
+def clean(value: str) -> str:
+    """``value`` without white space at its ends, where it can be written as UTF-8 and holds no NUL; else `RowFault`."""
+    if "\0" in value:
+        raise RowFault(NUL)
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise RowFault(NOT_UTF8) from None
+    return value.strip()
+
+
+def text(value: Any) -> str:
+    """A cell that must hold text."""
+    if value is None:
+        raise RowFault(NO_TEXT)
+    if not isinstance(value, str):
+        raise RowFault(MALFORMED)
+    found = clean(value)
+    if not found:
+        raise RowFault(NO_TEXT)
+    return found
+
+
+def label(value: Any) -> str:
+    """A cell that must hold the name of a label: 1 and "1" and 1.0 are the same one."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int):
+        return str(value)
+    if value is not None and not isinstance(value, str):
+        raise RowFault(MALFORMED)
+    found = clean(value or "")
+    if not found:
+        raise RowFault(NO_LABEL)
+    return found
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """``exp(z_i) / sum_j exp(z_j)`` over the last axis."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def names() -> list[str]:

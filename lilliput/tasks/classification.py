@@ -1,26 +1,61 @@
-"""One label out of several for a text."""
+"""One label out of several for a text or a pair of texts (sentiment, topic; inference, paraphrase)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lilliput.errors import BundleError, ConfigError
+from lilliput.errors import ConfigError
+from lilliput.tasks import LABEL_COLUMNS, TEXT_COLUMNS, Column, Task, label, softmax, text
+
+PAIR_COLUMNS = ("text_pair", "sentence2", "hypothesis", "text2", "text_b", "question2")
 
 
-class Classification:
+class Classification(Task):
     """Single-label classification: the score of a label is its softmax probability."""
 
     name = "classification"
+    problem = "single_label_classification"
     metric = "accuracy"
+    columns: ClassVar[Mapping[str, Column]] = {
+        "text": Column((*TEXT_COLUMNS, "sentence1", "premise", "text1", "text_a", "question1")),
+        "pair": Column(PAIR_COLUMNS, required=False),
+        "label": Column(LABEL_COLUMNS),
+    }
+    fewest_labels = 2
 
-    def check_labels(self, labels: Sequence[str]) -> None:
-        """Raise `BundleError` for fewer than two labels: a softmax over one is always 1."""
-        if len(labels) < 2:
-            raise BundleError(f"labels: classification needs at least two, the bundle has {len(labels)}")
+    def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
+        """A text, or a text and its pair; and the name of its label."""
+        item = (text(cells["text"]), text(cells["pair"])) if "pair" in cells else text(cells["text"])
+        return item, label(cells["label"]) if "label" in cells else None
+
+    def metrics(
+        self, predictions: Sequence[Any], targets: Sequence[Any], names: Sequence[str], settings: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Accuracy, F1 as the mean over labels (macro) and weighted by their rows, and Matthews' correlation."""
+        from sklearn.metrics import f1_score, matthews_corrcoef
+
+        gold, found = np.asarray(targets), np.stack(predictions).argmax(axis=1)
+        every = list(range(len(names)))
+        return {
+            "accuracy": float((found == gold).mean()),
+            "macro_f1": float(f1_score(gold, found, labels=every, average="macro", zero_division=0)),
+            "weighted_f1": float(f1_score(gold, found, labels=every, average="weighted", zero_division=0)),
+            "mcc": float(matthews_corrcoef(gold, found)),
+        }
+
+    def record(self, prediction: Any, names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The likeliest label and all probabilities."""
+        return {"prediction": names[int(prediction.argmax())], "probabilities": softmax(prediction).tolist()}
+
+    def answer(
+        self, item: Any, prediction: Any, names: Sequence[str], settings: Mapping[str, Any], **options: Any
+    ) -> Any:
+        """``{"label", "score"}``, or with ``top_k`` other than 1 a list of those, best first."""
+        return self.postprocess(prediction[None], names, **{"top_k": 1, **options})[0]
 
     def postprocess(self, logits: NDArray[np.float32], labels: Sequence[str], top_k: int | None) -> list[Any]:
         """Turn logits into labels with scores, ``score = exp(logit - max) / sum(exp(logits - max))``.

@@ -44,9 +44,9 @@ def test_the_result_is_what_the_saved_model_answers(run, checkpoint, encoders, t
     folder = tmp_path / "out" / "teacher"
     assert result["folder"] == str(folder)
     assert result["reused"] is False
-    assert result["test_accuracy"] == pytest.approx(accuracy_by_name(folder, encoders.rows(8, 32)))
+    assert result["test"]["accuracy"] == pytest.approx(accuracy_by_name(folder, encoders.rows(8, 32)))
     assert result["n_test"] == 8
-    assert 0 <= result["validation_accuracy"] <= 1
+    assert 0 <= result["validation"]["accuracy"] <= 1
     saved = json.loads((folder / "result.json").read_text())
     assert saved == {key: value for key, value in result.items() if key not in ("folder", "reused")}
     assert json.loads((folder / "tokenizer_config.json").read_text())["model_max_length"] == 16
@@ -58,7 +58,7 @@ def test_it_learns(run, encoders, tiny, tmp_path):
     source = encoders.save(tmp_path / "source", "bert", tiny.tokenizer, initializer_range=0.1)
     data = encoders.data_set(tmp_path / "more", train=200, validation=16, test=80)
     result = run(source, data=str(data), epochs=6, learning_rate=5e-3)
-    assert result["test_accuracy"] > 0.7
+    assert result["test"]["accuracy"] > 0.7
     assert accuracy_by_name(tmp_path / "out" / "teacher", encoders.rows(200)) > 0.7
 
 
@@ -163,7 +163,7 @@ def test_a_teacher_made_elsewhere_is_taken_with_its_labels_in_the_data_s_order(
         assert torch.equal(theirs, other[name]), name
     assert models.labels_of(models.load_finetuned_classifier(stage.folder)) == tuple(names[i] for i in order)
     rows = [(text, {n.lower(): n for n in names}[label]) for text, label in encoders.rows(8, 24)]
-    assert stage.result["validation_accuracy"] == pytest.approx(accuracy_by_name(source, rows))
+    assert stage.result["validation"]["accuracy"] == pytest.approx(accuracy_by_name(source, rows))
     assert adopt(source).reused
 
 
