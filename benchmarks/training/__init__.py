@@ -1,0 +1,1 @@
+"""Measurements of training: what `benchmarks/results/train.json` is made of."""

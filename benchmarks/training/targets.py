@@ -1,0 +1,57 @@
+"""What training promises: ``python -m lilliput.benchmarks.training.targets PIECES... --out train.json`` judges it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lilliput.benchmarks import pieces
+from lilliput.benchmarks.figures import Seen, Target
+from lilliput.errors import LilliputError
+from lilliput.runs import write_json
+
+
+def _elsewhere(report: Any) -> Seen | None:
+    """The value comes from a piece, not from a report."""
+    return None
+
+
+def _target(id: str, unit: str, target: float, **options: Any) -> Target:
+    measure: Callable[[Any], Seen | None] = _elsewhere
+    return Target(f"train.{id}", unit, target, measure, **options)
+
+
+TARGETS = (
+    _target("teacher_accuracy_mean", "share", 0.87, by_value=True),
+    _target("resume_identical", "of 20", 20),
+    _target("faults_named", "of 20", 20),
+    _target("false_alarms", "alarms", 0, at_most=True),
+    _target("mlm_vs_unigram", "times", 3),
+    _target("continued_loss_drop", "nats", 0),
+    _target("speed_vs_trainer", "times", 1.4),
+    _target("ner_f1", "share", 0.95),
+    _target("qa_f1", "share", 0.9),
+    _target("relation_f1", "share", 0.9),
+)
+
+
+def main(
+    measured: Annotated[list[Path], typer.Argument(help="Pieces, as the commands of this folder write them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the judged figures go.")],
+) -> None:
+    """Merge the pieces of the training figures."""
+    try:
+        merged = pieces.merge(measured, TARGETS)
+        write_json(out, merged)
+    except (LilliputError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    for figure in merged["figures"]:
+        typer.echo(f"{figure['id']}: {figure['value']} {figure['unit']}, {figure['status']}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
