@@ -1,4 +1,4 @@
-"""Figures that are measured in pieces: each command writes one file, and a merge makes ``benchmarks/results/NAME.json``.
+"""Figures measured in pieces: each command writes one file, and a merge makes ``benchmarks/results/NAME.json``.
 
 A long measurement is cut into commands of at most an hour. Each writes a piece, with the command, the commit and the
 machine it was measured on; pieces are kept beside the merged file, which says for every promised figure what was
