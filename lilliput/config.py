@@ -144,6 +144,9 @@ class FinetuneConfig(TrainingConfig):
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: a label's weight in the loss is in inverse proportion to its rows"
     )
+    consistency: float = Field(
+        0.0, ge=0, le=100, description="weight of the agreement between two passes with different dropout (R-Drop)"
+    )
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="factor on the learning rate from each layer to the one below (1: none)"
     )

@@ -77,7 +77,7 @@ def _finetune(
         config,
         folder,
         Validation(task, tokenizer, dataset.validation, dataset.label_names, config.max_length, config.metric),
-        objective=losses.of(task, dataset.train, dataset.label_names, config.class_weights),
+        objective=losses.of(task, dataset.train, dataset.label_names, config.class_weights, config.consistency),
         collate=features.Collate(tokenizer, task.per_token),
         progress=progress,
         what=name,

@@ -35,6 +35,34 @@ class WeightedCrossEntropy:
         return F.cross_entropy(logits.flatten(0, -2), labels.flatten(), weights, ignore_index=IGNORED)
 
 
+@dataclass(frozen=True)
+class RDrop:
+    """Cross-entropy of two passes with different dropout, which must also agree with each other.
+
+    Equation:
+        L = 1/2 [CE(z1, y) + CE(z2, y)] + a/2 [KL(p1 || p2) + KL(p2 || p1)], p = softmax(z), both means over the
+        labelled items; the cross-entropy is weighted as in `WeightedCrossEntropy` where there are weights.
+
+    A step costs two passes. Reference: Liang et al. 2021, R-Drop, equation 4 (whose a is ours).
+    """
+
+    consistency: float
+    weights: tuple[float, ...] | None = None
+
+    def __call__(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Loss of a batch with ``labels``, ``[B]`` or, one a token, ``[B, T]``."""
+        labels = batch.pop("labels").flatten()
+        twice = {name: torch.cat([values, values]) for name, values in batch.items()}  # one pass over [2B, T]
+        logits = model(**twice).logits.float().flatten(0, -2)  # [2N, C]
+        known = labels != IGNORED
+        one, two = (half[known] for half in logits.chunk(2))
+        weights = None if self.weights is None else torch.tensor(self.weights, device=logits.device)
+        hard = sum(F.cross_entropy(half, labels[known], weights) for half in (one, two)) / 2
+        p, q = one.log_softmax(-1), two.log_softmax(-1)
+        apart = ((p.exp() - q.exp()) * (p - q)).sum(-1).mean()  # KL(p || q) + KL(q || p)
+        return hard + self.consistency / 2 * apart
+
+
 def balanced(labels: Sequence[int], count: int) -> tuple[float, ...]:
     """Weights in inverse proportion to how often each label occurs: ``n / (count * n_label)``; 1 where it never does.
 
@@ -45,15 +73,19 @@ def balanced(labels: Sequence[int], count: int) -> tuple[float, ...]:
     return tuple(whole / (count * found[label]) if found[label] else 1.0 for label in range(count))
 
 
-def of(task: Task, train: Split, names: Sequence[str], class_weights: str) -> Objective:
+def of(task: Task, train: Split, names: Sequence[str], class_weights: str, consistency: float = 0.0) -> Objective:
     """The loss of a task.
 
     Raises:
-        ConfigError: class weights are asked for where a label is not one out of several.
+        ConfigError: class weights or consistency are asked for where a label is not one out of several.
     """
-    if class_weights == "none":
+    if class_weights == "none" and consistency == 0:
         return label_loss
     labels = [label for target in train.targets for label in (target if task.per_token else [target])]
     if not all(isinstance(label, int) for label in labels):
-        raise ConfigError(f"--class-weights {class_weights}: {task.name} has no single labels to weigh")
-    return WeightedCrossEntropy(balanced(labels, len(names)))
+        flag = f"--consistency {consistency}" if consistency else f"--class-weights {class_weights}"
+        raise ConfigError(f"{flag}: works where a label is one out of several, which {task.name} is not")
+    weights = balanced(labels, len(names)) if class_weights == "balanced" else None
+    if consistency:
+        return RDrop(consistency, weights)
+    return label_loss if weights is None else WeightedCrossEntropy(weights)

@@ -133,6 +133,9 @@ def finetune(
     weight_decay: WeightDecay = None,
     max_length: MaxLength = None,
     save_every: SaveEvery = None,
+    consistency: Annotated[
+        float | None, typer.Option(help="Weight of the agreement of two passes with different dropout (R-Drop).")
+    ] = None,
     layer_decay: Annotated[
         float | None, typer.Option(help="Factor on the learning rate from each layer to the one below it.")
     ] = None,
