@@ -7,11 +7,12 @@ because it has not been tried.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lilliput.errors import ConfigError, ModelError
 from lilliput.types import EncoderShape
@@ -19,7 +20,10 @@ from lilliput.types import EncoderShape
 
 @dataclass(frozen=True)
 class _Names:
-    """Where an architecture keeps its parts: attribute paths below the base model, and keys of its config."""
+    """Where an architecture keeps its parts: attribute paths below the base model, and keys of its config.
+
+    ``word_head`` is the first module of a masked language model's head, an attribute of the whole model.
+    """
 
     layers: str
     word_embeddings: str
@@ -27,6 +31,7 @@ class _Names:
     hidden: str
     heads: str
     ffn: str
+    word_head: str
 
 
 _BERT = _Names(
@@ -36,6 +41,7 @@ _BERT = _Names(
     hidden="hidden_size",
     heads="num_attention_heads",
     ffn="intermediate_size",
+    word_head="cls",
 )
 _DISTILBERT = _Names(
     layers="transformer.layer",
@@ -44,8 +50,14 @@ _DISTILBERT = _Names(
     hidden="dim",
     heads="n_heads",
     ffn="hidden_dim",
+    word_head="vocab_transform",
 )
-_NAMES = {"bert": _BERT, "roberta": _BERT, "distilbert": _DISTILBERT, "electra": _BERT}
+_NAMES = {
+    "bert": _BERT,
+    "roberta": replace(_BERT, word_head="lm_head"),
+    "distilbert": _DISTILBERT,
+    "electra": replace(_BERT, word_head="generator_predictions"),
+}
 
 SUPPORTED = tuple(_NAMES)
 
@@ -82,6 +94,23 @@ def layers_of(model: nn.Module) -> nn.ModuleList:
 def word_embeddings_of(model: nn.Module) -> nn.Embedding:
     """The token table, ``[vocabulary, hidden]``."""
     return _get(_base(model), _names(model).word_embeddings)
+
+
+@contextmanager
+def only_at(model: Any, chosen: Tensor) -> Iterator[None]:
+    """Inside, a masked language model computes logits at the chosen tokens only: ``[chosen tokens, vocabulary]``.
+
+    The head works on each token by itself, and over a vocabulary it costs more than all layers of a small encoder.
+
+    Args:
+        chosen: bool ``[B, T]``, of the batch that the model reads.
+    """
+    head = getattr(model, _names(model).word_head)
+    hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][chosen], *inputs[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def shape_of(model: Any) -> EncoderShape:
