@@ -133,8 +133,8 @@ class WindowEncoder:
         words = not isinstance(inputs[0].first, str)
         pairs = inputs[0].second is not None
         tokenizer = self._words_apart if words else self._tokenizer
-        self._cut(tokenizer, pairs)
         firsts = self._short([item.first for item in inputs]) if self.overlap and pairs else [i.first for i in inputs]
+        self._cut(tokenizer, pairs)
         given = [(first, item.second) if pairs else first for first, item in zip(firsts, inputs, strict=True)]
         encodings = tokenizer.encode_batch(given, is_pretokenized=words)
         return [[encoding, *encoding.overflowing] if self.overlap else [encoding] for encoding in encodings]

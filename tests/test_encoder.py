@@ -145,3 +145,19 @@ def test_reordered_labels_keep_their_logits(model):
     assert torch.equal(after, before[:, order])
     assert models.labels_of(model) == tuple(reversed(names))
     assert model.config.label2id == {name: i for i, name in enumerate(reversed(names))}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_logits_at_chosen_tokens_are_those_of_all_tokens(architecture, encoders):
+    from transformers import AutoModelForMaskedLM
+
+    torch.manual_seed(0)
+    model = AutoModelForMaskedLM.from_config(encoders.config(architecture, labels=None)).eval()
+    batch, chosen = inputs(), torch.zeros(2, 9, dtype=torch.bool)
+    chosen[0, 3] = chosen[1, 1] = chosen[1, 4] = True
+    with torch.no_grad():
+        every = model(**batch).logits
+        with encoder.only_at(model, chosen):
+            some = model(**batch).logits
+        assert torch.equal(model(**batch).logits, every)  # the hook is gone
+    assert torch.allclose(some, every[chosen], atol=1e-6)
