@@ -68,6 +68,24 @@ class DataConfig(SeededConfig):
     task: str = "classification"
 
 
+class TextDataConfig(DataConfig):
+    """Rows of a command that reads single texts with one label each, as all but training do so far."""
+
+    @field_validator("task")
+    @classmethod
+    def _reads_single_labels(cls, value: str) -> str:
+        if value != "classification":
+            raise ValueError("this command works with classification so far")
+        return value
+
+    @field_validator("pair_column")
+    @classmethod
+    def _reads_single_texts(cls, value: str | None) -> str | None:
+        if value is not None:
+            raise ValueError("this command works with single texts so far")
+        return value
+
+
 class LoopConfig(SeededConfig):
     """What every training loop needs (AdamW, Loshchilov & Hutter 2019; linear warm-up, then linear decay to 0)."""
 
@@ -162,7 +180,7 @@ class FinetuneConfig(TrainingConfig):
         return value
 
 
-class DistillConfig(TrainingConfig):
+class DistillConfig(TextDataConfig, TrainingConfig):
     """``lilliput distill``: a student from a teacher."""
 
     command: ClassVar[str] = "distill"
@@ -185,7 +203,7 @@ class DistillConfig(TrainingConfig):
     out: Path
 
 
-class ExportConfig(DataConfig):
+class ExportConfig(TextDataConfig):
     """``lilliput export``: a bundle with ONNX graphs, its parity checked against the model."""
 
     command: ClassVar[str] = "export"
@@ -208,7 +226,7 @@ class ExportConfig(DataConfig):
         return value
 
 
-class BenchmarkConfig(DataConfig):
+class BenchmarkConfig(TextDataConfig):
     """``lilliput benchmark``: bundles side by side, accuracy and latency in one pass over the test texts."""
 
     command: ClassVar[str] = "benchmark"
@@ -220,7 +238,7 @@ class BenchmarkConfig(DataConfig):
     out: Path
 
 
-class DemoConfig(DataConfig):
+class DemoConfig(TextDataConfig):
     """``lilliput demo``: the whole way on the embedded default."""
 
     command: ClassVar[str] = "demo"

@@ -69,7 +69,12 @@ def test_of_a_question_and_a_context_the_context_is_cut(encoders, tiny):
 def test_a_question_longer_than_half_a_window_is_cut_and_the_context_still_read(encoders, tiny):
     tokenizer = encoders.tokenizer("bert", tiny.tokenizer)
     (windows,) = WindowEncoder(tokenizer.backend_tokenizer, 16, overlap=0.5)([Tokens(TEXT * 3, "the end was great")])
-    read = {place for window in windows for place, part in zip(window.offsets, window.sequence_ids) if part == 1}
+    read = {
+        place
+        for window in windows
+        for place, part in zip(window.offsets, window.sequence_ids, strict=True)
+        if part == 1
+    }
     assert max(end for _, end in read) == len("the end was great")
     assert all(sum(part == 0 for part in window.sequence_ids) <= 6 for window in windows)  # (16 - 3) // 2
 

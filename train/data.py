@@ -47,7 +47,13 @@ class Split:
 
     @property
     def texts(self) -> list[str]:
-        """The inputs of a task that reads single texts."""
+        """The inputs, for those who read single texts.
+
+        Raises:
+            DataError: an input is something else, such as a pair.
+        """
+        if not all(isinstance(item, str) for item in self.inputs):
+            raise DataError("the data hold pairs of texts; this command works with single texts so far")
         return self.inputs
 
     @property
