@@ -125,6 +125,21 @@ def shape_of(model: Any) -> EncoderShape:
     )
 
 
+def depths_of(model: Any) -> dict[str, int]:
+    """How deep each parameter lies, by its name: 0 for the embeddings, 1 to L for the blocks, L + 1 for what follows.
+
+    A table that the head shares with the embeddings belongs to the embeddings, as ``named_parameters`` has it.
+    """
+    base, path = _base(model), _names(model).word_embeddings.rpartition(".")[0]
+    # ELECTRA's narrow embeddings are widened by a layer of their own.
+    first = [_get(base, path), getattr(base, "embeddings_project", None)]
+    depth = {id(weight): 0 for module in first if module is not None for weight in module.parameters()}
+    for number, block in enumerate(layers_of(model), start=1):
+        depth |= dict.fromkeys(map(id, block.parameters()), number)
+    last = len(layers_of(model)) + 1
+    return {name: depth.get(id(weight), last) for name, weight in model.named_parameters()}
+
+
 def reorder_labels(model: Any, order: Sequence[int]) -> None:
     """Give the head's outputs another order: output i becomes what output ``order[i]`` was, with its name."""
     heads = [module for module in model.modules() if isinstance(module, nn.Linear)]

@@ -11,7 +11,8 @@
     ├── FetchError               a download failed or was not what its hash promised
     ├── MissingDependencyError   an optional package is needed; the message says which extra to install
     ├── RunError                 a run folder is in use, or belongs to something else
-    └── TrainingError            training can't go on (a loss that is not finite)
+    ├── TrainingError            training can't go on (a loss that is not finite)
+    └── PeerError                another process of the same command failed, and tells why
 
 The command line prints the message of any of these and exits with code 2, without a traceback.
 """
@@ -65,3 +66,7 @@ class RunError(LilliputError):
 
 class TrainingError(LilliputError):
     """Training stopped because going on would spoil the model."""
+
+
+class PeerError(LilliputError):
+    """Another process of the same command failed; that one tells why."""

@@ -10,6 +10,9 @@ A stage works in ``.NAME.partial`` and is renamed to ``NAME`` when it is whole; 
 says that it is. It is identified by its key, the digest of its configuration and of the keys of the stages it reads: a
 finished stage with the same key is reused, one with another key is thrown away and made anew, and a partial one with
 the same key is continued. A crash at any point leaves a run that the same command goes on with.
+
+Where several processes train together they share the folder, and the main one alone writes: it holds the lock, decides
+what is reused, and gives the others every stage's result.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
+from lilliput import processes
 from lilliput.errors import RunError
 from lilliput.folders import fsync
 
@@ -49,12 +53,14 @@ def write_json(path: Path, value: Any, scratch: Path | None = None) -> None:
 
 
 def write_text(path: Path, text: str, scratch: Path | None = None) -> None:
-    """Atomic ``path.write_text``: temporary file, fsync, rename.
+    """Atomic ``path.write_text``: temporary file, fsync, rename. Of several processes the main one alone writes.
 
     Args:
         scratch: folder of the temporary file, on the same file system; that of ``path`` by default. A kill can leave
             the file there, so a folder that must hold nothing else needs another one.
     """
+    if not processes.is_main():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}.tmp"
     try:
@@ -83,7 +89,9 @@ def set_seed(seed: int) -> None:
 
 
 def append_log(path: Path, event: str, /, **fields: Any) -> None:
-    """Append one line to a structured log: ``{"time": ..., "event": ..., ...}``."""
+    """Append one line to a structured log: ``{"time": ..., "event": ..., ...}``; the main process alone does."""
+    if not processes.is_main():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     line = json.dumps({"time": round(time.time(), 3), "event": event, **fields}, ensure_ascii=False, default=str)
     with path.open("a", encoding="utf-8") as file:
@@ -103,9 +111,9 @@ class Stage:
 
 
 class Run:
-    """A run folder, held by one process at a time.
+    """A run folder, held by one command at a time.
 
-    Use as a context manager. Raises :class:`RunError` if another process holds the folder, or if the folder holds
+    Use as a context manager. Raises :class:`RunError` if another command holds the folder, or if the folder holds
     something that is not a run of this kind.
     """
 
@@ -115,6 +123,13 @@ class Run:
         self._lock = FileLock(str(self.folder / ".lock"))
 
     def __enter__(self) -> Run:
+        processes.on_main(self._hold)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _hold(self) -> None:
         marker = self.folder / "run.json"
         if self.folder.exists() and not self.folder.is_dir():
             raise RunError(f"{self.folder} is a file; --out must name a folder")
@@ -140,10 +155,6 @@ class Run:
         except BaseException:
             self._lock.release()
             raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
     def _check_marker(self, marker: Path) -> None:
         try:
@@ -183,6 +194,8 @@ class Run:
     ) -> Stage:
         """Do ``work(folder)`` once, and return its stage.
 
+        Several processes all do it, and all return the main one's stage.
+
         Args:
             name: folder name of the stage in the run.
             identity: everything that decides the outcome, as JSON values.
@@ -192,36 +205,33 @@ class Run:
             config: what ``config.yaml`` says, so that ``--config`` can read it again; the identity when None.
         """
         key = digest({"format": FORMAT, "stage": name, "config": identity, "inputs": [s.key for s in inputs or []]})
+        if done := processes.on_main(lambda: self._reuse(name, key)):
+            return done
+        shown = identity if config is None else config
+        partial, seconds_before = processes.on_main(lambda: self._begin(name, key, shown))
+        began = time.monotonic()
+        seconds = seconds_before
+
+        def note_time() -> None:
+            nonlocal seconds
+            seconds = seconds_before + time.monotonic() - began
+            _write_progress(partial, key, seconds)
+
+        with _beating(note_time):
+            result = work(partial)
+            processes.gather(None)  # nobody reads the partial stage any more
+        return processes.on_main(lambda: self._end(name, key, result, seconds))
+
+    def _reuse(self, name: str, key: str) -> Stage | None:
+        """The finished stage, if there is one."""
         if self._whole(name, key, self._partial_folder(name)):  # interrupted just before its rename
             self._finish(name)
         if done := self.finished(name, key):
             shutil.rmtree(self._old_folder(name), ignore_errors=True)  # left by a crash after its rename, if any
             self.log("stage reused", stage=name)
-            return done
-        with self._partial(name, key) as (partial, seconds_before):
-            began = time.monotonic()
-            self.log("stage started", stage=name, key=key, continued=seconds_before > 0)
-            shown = identity if config is None else config
-            write_text(partial / "config.yaml", yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
-            seconds = seconds_before
+        return done
 
-            def note_time() -> None:
-                nonlocal seconds
-                seconds = seconds_before + time.monotonic() - began
-                _write_progress(partial, key, seconds)
-
-            with _beating(note_time):
-                result = work(partial)
-            write_json(partial / "result.json", result)
-            _flush(partial)
-            made = sorted(path.name for path in partial.iterdir() if path.name not in ("checkpoints", "progress.json"))
-            write_json(partial / "stage.json", {"key": key, "seconds": round(seconds, 3), "made": made})
-            self._finish(name)
-        self.log("stage finished", stage=name, seconds=round(seconds, 3))
-        return Stage(name, self.folder / name, key, result, seconds, reused=False)
-
-    @contextmanager
-    def _partial(self, name: str, key: str) -> Iterator[tuple[Path, float]]:
+    def _begin(self, name: str, key: str, config: dict[str, Any]) -> tuple[Path, float]:
         """The working folder of a stage, emptied unless it was begun with the same key; and the seconds already
         spent."""
         partial = self._partial_folder(name)
@@ -236,7 +246,20 @@ class Run:
             shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
         _write_progress(partial, key, seconds)
-        yield partial, seconds
+        self.log("stage started", stage=name, key=key, continued=seconds > 0)
+        write_text(partial / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        return partial, seconds
+
+    def _end(self, name: str, key: str, result: dict[str, Any], seconds: float) -> Stage:
+        """Make a stage whole: result, flush, and its name."""
+        partial = self._partial_folder(name)
+        write_json(partial / "result.json", result)
+        _flush(partial)
+        made = sorted(path.name for path in partial.iterdir() if path.name not in ("checkpoints", "progress.json"))
+        write_json(partial / "stage.json", {"key": key, "seconds": round(seconds, 3), "made": made})
+        self._finish(name)
+        self.log("stage finished", stage=name, seconds=round(seconds, 3))
+        return Stage(name, self.folder / name, key, result, seconds, reused=False)
 
     def _partial_folder(self, name: str) -> Path:
         return self.folder / f".{name}.partial"

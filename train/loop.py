@@ -1,30 +1,46 @@
-"""The training loop: transformers' Trainer with sealed checkpoints, a repeatable order, and no silent NaN.
+"""The training loop: transformers' Trainer with atomic checkpoints, a repeatable order, and no silent NaN.
 
-Fine-tuning and every retraining step of compression run on it; they differ in the loss only (see :class:`Objective`).
+Fine-tuning, pretraining and every retraining step of compression run on it; they differ in the loss only (see
+:class:`Objective`). Started several times by ``torchrun`` or ``accelerate launch``, the processes share the rows of each
+step and average their gradients, and the main one writes.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
-from collections.abc import Callable, Sequence
+import os
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import datasets
+import numpy as np
 import torch
 import transformers
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import disable_fsdp_ram_efficient_loading
 from torch import Tensor
-from transformers import DataCollatorWithPadding, TrainerCallback, TrainingArguments
-from transformers.trainer_pt_utils import get_length_grouped_indices
+from transformers import DataCollatorWithPadding, TrainingArguments
+from transformers.trainer_pt_utils import safe_globals
 
+from lilliput import processes
 from lilliput.config import LoopConfig
 from lilliput.errors import ConfigError, TrainingError
+from lilliput.folders import fsync
 from lilliput.machine import cpu, usable_cores
-from lilliput.runs import append_log, set_seed, write_json, write_text
+from lilliput.runs import set_seed, write_json
 from lilliput.train import checkpoints
+from lilliput.train.batches import Collate, LengthGroupedBatches, RepeatableCollate
 from lilliput.train.evaluate import Progress
+from lilliput.train.optimizer import parameter_groups
+from lilliput.train.watch import METRICS, Validate, Watch, best_metrics, go_back
+
+NAMED = 8
+"""Rows that an error names."""
+
+CHECKPOINTS = 2
+"""Checkpoints that are kept: the newest, and the one before it should the newest be damaged."""
 
 
 class Objective(Protocol):
@@ -40,14 +56,6 @@ def label_loss(model: Any, batch: dict[str, Tensor]) -> Tensor:
     return model(**batch).loss
 
 
-class Validate(Protocol):
-    """Measures a model on the validation split; larger is better."""
-
-    def __call__(self, model: Any) -> dict[str, float]:
-        """Named metrics; ``"score"`` is the one that chooses the best model."""
-        ...
-
-
 def encode(texts: Sequence[str], tokenizer: Any, max_length: int, **columns: Any) -> datasets.Dataset:
     """Tokenised texts as a dataset, with their lengths, their row numbers and further columns."""
     encoded = dict(tokenizer(list(texts), truncation=True, max_length=max_length))
@@ -56,10 +64,20 @@ def encode(texts: Sequence[str], tokenizer: Any, max_length: int, **columns: Any
 
 
 def pick_device(device: str) -> torch.device:
-    """The device that ``--device`` names; ``auto`` is CUDA where there is one."""
+    """The device that ``--device`` names; ``auto`` is CUDA where there is one, the process's own where there are
+    several."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: PyTorch sees no CUDA device here; use --device cpu, or see 'lilliput doctor'")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    launched_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+    if device == "cpu" or (device == "auto" and launched_for_cpu) or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if processes.count() == 1:
+        return torch.device("cuda")
+    if processes.local_rank() >= torch.cuda.device_count():
+        raise ConfigError(
+            f"--device {device}: PyTorch sees {torch.cuda.device_count()} CUDA devices here; start as many processes"
+        )
+    return torch.device("cuda", processes.local_rank())
 
 
 def bf16_is_fast(device: torch.device) -> bool:
@@ -70,148 +88,141 @@ def bf16_is_fast(device: torch.device) -> bool:
     return bool(processor.has("BF16") or processor.has("AMX-BF16"))
 
 
-class LengthGroupedSampler(torch.utils.data.Sampler[int]):
-    """Shuffles, then groups texts of like length, in an order that depends on seed and epoch alone.
-
-    Transformers' own sampler draws from the global generator, so that a resumed epoch would see another order than the
-    one it was interrupted in.
-    """
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self.lengths = list(lengths)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Any:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        grouped = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
-        # Grouping leaves the longest texts in the first batches of every block; the batches are shuffled once more.
-        batches = [grouped[i : i + self.batch_size] for i in range(0, len(grouped), self.batch_size)]
-        full = [batch for batch in batches if len(batch) == self.batch_size]
-        rest = [batch for batch in batches if len(batch) < self.batch_size]
-        order = torch.randperm(len(full), generator=generator).tolist()
-        return iter([index for i in order for index in full[i]] + [index for batch in rest for index in batch])
-
-
 class TrainingLoop(transformers.Trainer):
-    """``Trainer`` with an :class:`Objective`, sealed checkpoints and a stop on a loss that is not finite."""
+    """``Trainer`` with an :class:`Objective`, atomic checkpoints and a stop on a loss that is not finite."""
 
-    objective: Objective
-
-    def __init__(self, *args: Any, objective: Objective = label_loss, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, batches: LengthGroupedBatches, objective: Objective, layer_decay: float, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
+        self.batches = batches
         self.objective = objective
+        self.layer_decay = layer_decay
         # The objective decides what the loss is; Trainer must not rescale it by the number of items.
         self.model_accepts_loss_kwargs = False
-        self._rows: list[int] = []  # of the batch in work
+        self._rows: list[int] = []  # of the batches whose gradients the step in work adds up
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler:
-        data: Any = self.train_dataset if train_dataset is None else train_dataset
-        # Without lengths every row is as long as the others, and grouping changes nothing but the order.
-        lengths = data["length"] if "length" in data.column_names else [0] * len(data)
-        return LengthGroupedSampler(lengths, self.args.train_batch_size, self.args.seed)
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader:
+        """This process's batches, on its device."""
+        data: Any = self.train_dataset
+        loader = torch.utils.data.DataLoader(
+            data.remove_columns(["place"]) if "place" in data.column_names else data,
+            batch_sampler=self.batches,
+            collate_fn=RepeatableCollate(self.data_collator, self.batches),
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        # As if there were one process only: the batches are shared out already.
+        return prepare_data_loader(
+            loader, self.accelerator.device, num_processes=1, process_index=0, put_on_device=True
+        )
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """AdamW; biases and normalisations don't decay."""
+        if self.layer_decay == 1 or self.optimizer is not None:
+            return super().create_optimizer(model)
+        model = self.model if model is None else model
+        kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+        decayed = self.get_decay_parameter_names(model)
+        groups = parameter_groups(model, self.args.learning_rate, self.layer_decay, self.args.weight_decay, decayed)
+        self.optimizer = kind(groups, **options)
+        return self.optimizer
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """The objective's loss for one batch; raises :class:`TrainingError` if it is not finite."""
-        self._rows = inputs.pop("row").tolist()
+        rows = inputs.pop("row").tolist()
         inputs.pop("length", None)
+        self._rows += rows
         loss = self.objective(model, inputs)
-        self._stop_unless_finite(loss, "loss")
+        self._stop_unless_finite(loss, "loss", rows)
         return loss
 
     def _clip_grad_norm(self, model: Any) -> Any:
         # The last look before the optimizer's step: a finite loss may have a gradient that is not.
         norm = super()._clip_grad_norm(model)
-        self._stop_unless_finite(norm, "gradient's norm")
+        if self.accelerator.scaler is None:  # else fp16: the scaler skips such steps, and tries a smaller scale
+            whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of a model in shards
+            self._stop_unless_finite(whole, "gradient's norm", self._rows)
+        self._rows = []
         return norm
 
-    def _stop_unless_finite(self, value: Tensor, name: str) -> None:
-        if not torch.isfinite(value):
-            raise TrainingError(
-                f"the {name} became {value.item()} at step {self.state.global_step + 1} on training rows {self._rows}; "
-                "look at those rows, or lower --learning-rate. The last good checkpoint is kept"
-            )
+    def _stop_unless_finite(self, value: Tensor, name: str, rows: list[int]) -> None:
+        """Raise :class:`TrainingError` in every process if ``value`` is not finite in one of them."""
+        finite = bool(torch.isfinite(value))
+        if not processes.in_any(not finite):
+            return
+        bad = [found for found in processes.gather(None if finite else (value.item(), rows)) if found]
+        raise TrainingError(
+            f"the {name} became {bad[0][0]} at step {self.state.global_step + 1} on "
+            f"{self._named([row for _, rows in bad for row in rows])}; look at those rows, or lower --learning-rate. "
+            "The last good checkpoint is kept"
+        )
+
+    def _named(self, rows: list[int]) -> str:
+        """The first of ``rows`` by file and line, or by number, and how many more there are."""
+        data: Any = self.train_dataset
+        if "place" in data.column_names:
+            places = dict(zip(data["row"], data["place"], strict=True))
+            names = list(dict.fromkeys(places[row] for row in rows))  # a text can give several rows
+        else:
+            names = [str(row) for row in rows]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return ("" if "place" in data.column_names else "training rows ") + ", ".join(names[:NAMED]) + more
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    @property
+    def _folder(self) -> Path:
+        return Path(str(self.args.output_dir))
+
+    def _get_output_dir(self, trial: Any) -> str:
+        # Where Trainer writes a checkpoint. It gets its place when it is whole.
+        return str(self._folder / checkpoints.WRITING)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        written = processes.on_main(lambda: checkpoints.new(self._folder)) / f"checkpoint-{self.state.global_step}"
         super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            checkpoints.seal(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}")
+        processes.gather(None)  # every process writes the state of its own generators
 
+        def place() -> None:
+            fsync(self._folder.parent / "log.jsonl")  # a checkpoint stands for the log's lines up to it
+            checkpoints.place(written, self._folder, CHECKPOINTS)
 
-class _Watch(TrainerCallback):
-    """Reports progress, logs, measures validation at each epoch's end and keeps the best weights."""
+        processes.on_main(place)
 
-    def __init__(
-        self, folder: Path, steps_per_epoch: int, validate: Validate, progress: Progress | None, what: str
-    ) -> None:
-        self.folder = folder
-        self.steps_per_epoch = steps_per_epoch
-        self.validate = validate
-        self.progress = progress
-        self.what = what
+    def keep_best(self, metrics: dict[str, float]) -> None:
+        """Save the weights as they are as the best so far, with their metrics."""
+        written = processes.on_main(lambda: checkpoints.new(self._folder)) / f"best-{self.state.global_step}"
+        # The shards of a model are in all processes, and all must help to put them together.
+        whole = self.accelerator.get_state_dict(self.model) if self.is_fsdp_enabled else None
 
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
-        """Tell how far training is; at the end of an epoch, measure on validation.
+        def save() -> None:
+            self.accelerator.unwrap_model(self.model).save_pretrained(written, state_dict=whole)
+            write_json(written / METRICS, metrics)
+            checkpoints.place(written, self._folder, keep=1)
 
-        Not in ``on_epoch_end``: that comes after the step's checkpoint, and a run that is killed between the two would
-        resume behind the measurement and never make it.
-        """
-        epoch = math.ceil(state.global_step / self.steps_per_epoch)
-        if self.progress:
-            self.progress(state.global_step, state.max_steps, f"{self.what}, epoch {epoch}")
-        if state.global_step % self.steps_per_epoch == 0:
-            self._measure(model, state.global_step, epoch)
+        processes.on_main(save)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
-        """Keep the loss and the learning rate in the structured log."""
-        if logs and "loss" in logs:  # what comes at the end is the time it took, which a resumed run can't know
-            append_log(self.folder / "log.jsonl", "train", step=state.global_step, **logs)
-
-    def _measure(self, model: Any, step: int, epoch: int) -> None:
-        metrics = {**self.validate(model), "step": step, "epoch": epoch}
-        append_log(self.folder / "log.jsonl", "validation", **metrics)
-        best = best_metrics(self.folder)
-        # A resumed run comes by the same step again: it must not lose to its own earlier measurement.
-        if best is None or metrics["score"] > best["score"] or step == best["step"]:
-            _keep(model, metrics, self.folder / "checkpoints" / "best")
-
-
-def _keep(model: Any, metrics: dict[str, float], folder: Path) -> None:
-    """Replace the best weights so far; the metrics are written last and make them count."""
-    shutil.rmtree(folder, ignore_errors=True)
-    model.save_pretrained(folder)
-    write_json(folder / "validation.json", metrics)
-
-
-def _go_back(log: Path, checkpoint: Path | None) -> None:
-    """Drop the log's lines of later steps than the checkpoint's, since those steps are done again."""
-    if not log.exists():
-        return
-    step = checkpoints.step_of(checkpoint) if checkpoint else 0
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    kept = [
-        line for line in lines if line.endswith("}") and json.loads(line).get("step", 0) <= step
-    ]  # a kill can cut a line
-    write_text(log, "".join(f"{line}\n" for line in kept))
-    append_log(log, "resumed", step=step)
-
-
-def best_metrics(folder: Path) -> dict[str, float] | None:
-    """Validation metrics of the best weights so far, with their step and epoch."""
-    try:
-        return json.loads((folder / "checkpoints" / "best" / "validation.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        # Trainer's own goes on where a state is missing or does not fit; dropout would then be another than before.
+        name = "rng_state.pth" if self.args.world_size == 1 else f"rng_state_{self.args.process_index}.pth"
+        path = Path(str(checkpoint)) / name
+        try:
+            with safe_globals():
+                state = torch.load(path, weights_only=True)
+            random.setstate(state["python"])
+            np.random.set_state(state["numpy"])
+            torch.set_rng_state(state["cpu"])
+            if self.args.device.type == "cuda" and self.args.world_size > 1:
+                torch.cuda.set_rng_state_all(state["cuda"])
+            elif self.args.device.type == "cuda":
+                torch.cuda.set_rng_state(state["cuda"])
+        except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise TrainingError(
+                f"{path}: the random generators can't go on from where they were ({error}); "
+                f"resume on devices as before, or delete {self._folder} to start again"
+            ) from error
 
 
 def fit(
@@ -223,42 +234,96 @@ def fit(
     validate: Validate,
     *,
     objective: Objective = label_loss,
-    collate: Callable[[list[dict[str, Any]]], dict[str, Tensor]] | None = None,
+    collate: Collate | None = None,
+    layer_decay: float = 1.0,
+    max_steps: int | None = None,
     progress: Progress | None = None,
     what: str = "training",
 ) -> tuple[Any, dict[str, float]]:
     """Train ``model``, resuming from what ``folder`` holds, and return its best weights on validation.
 
+    Several processes call it alike, on the same folder, and all return the same.
+
     Args:
-        data: encoded texts with the columns that the objective reads (see :func:`encode`); ``row`` numbers them.
-        collate: makes a batch of rows; pads token ids by default.
+        data: encoded texts with the columns that the objective reads (see :func:`encode`). ``row`` numbers them;
+            ``length``, where there is one, groups texts of like length; ``place`` (file and line) names them in errors.
+        collate: makes a batch of rows; pads token ids by default. What it draws from torch's generator is drawn again
+            by a resumed run.
         folder: working folder of the stage; checkpoints go to ``folder/checkpoints``.
-        validate: called after each epoch.
+        validate: called after each epoch, and after the last step.
+        layer_decay: factor on the learning rate from each layer to the one below it (see
+            :func:`lilliput.train.optimizer.parameter_groups`).
+        max_steps: steps after which schedule and training end, however many epochs that takes; those of all epochs by
+            default.
 
     Returns:
-        The model with the best weights, and their validation metrics with ``step`` and ``epoch``.
+        The model with the best weights, on its device, and their validation metrics with ``step`` and ``epoch``.
 
     Raises:
-        TrainingError: the loss became NaN or infinite; the message names the rows.
+        TrainingError: the loss became NaN or infinite (the message names the rows), or ``folder`` holds what is damaged.
+        DataError: there are fewer rows than processes.
     """
+    kind = type(model)  # sharding changes it
     set_seed(config.seed)
     device = pick_device(config.device)
     torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+    # Without lengths every row is as long as the others, and grouping changes nothing but the order.
+    lengths = data["length"] if "length" in data.column_names else [0] * len(data)
+    batches = LengthGroupedBatches(list(lengths), config.batch_size, config.seed, processes.rank(), processes.count())
+    steps_per_epoch = math.ceil(len(batches) / config.gradient_accumulation)
+    steps = max_steps or config.epochs * steps_per_epoch
+    loop = TrainingLoop(
+        model=model,
+        args=_arguments(config, folder, device, steps),
+        train_dataset=data,
+        data_collator=collate or DataCollatorWithPadding(tokenizer),
+        processing_class=tokenizer,
+        batches=batches,
+        objective=objective,
+        layer_decay=layer_decay,
+    )
+    loop.remove_callback(transformers.PrinterCallback)
+    watching = Watch(
+        folder,
+        steps_per_epoch,
+        validate,
+        loop.keep_best,
+        patience=config.patience,
+        progress=progress,
+        what=what,
+    )
+    loop.add_callback(watching)
+    resume = processes.on_main(lambda: _resume(folder, min(steps_per_epoch, steps)))
+    done = checkpoints.step_of(resume) if resume else 0
+    if done < steps and not processes.on_main(lambda: watching.is_over(done)):
+        set_seed(config.seed + processes.rank())  # the weights are alike, dropout is not
+        loop.train(resume_from_checkpoint=str(resume) if resume else None)
+    best = processes.on_main(lambda: best_metrics(folder))
+    if best is None:
+        raise TrainingError(f"{folder}: training ended without a validation result")
+    weights = checkpoints.best(folder / "checkpoints")
+    disable_fsdp_ram_efficient_loading()  # else from_pretrained leaves the weights out in all processes but one
+    return kind.from_pretrained(weights, dtype=torch.float32).to(loop.args.device), best
+
+
+def _arguments(config: LoopConfig, folder: Path, device: torch.device, steps: int) -> TrainingArguments:
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
-        num_train_epochs=config.epochs,
+        max_steps=steps,
         per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         lr_scheduler_type="linear",
+        warmup_steps=round(config.warmup * steps),
         max_grad_norm=1.0,
         optim="adamw_torch_fused",
-        bf16=bf16_is_fast(device),
+        # Started by accelerate, training has the precision of accelerate's configuration.
+        bf16="ACCELERATE_MIXED_PRECISION" not in os.environ and bf16_is_fast(device),
         use_cpu=device.type == "cpu",
         seed=config.seed,
         save_strategy="steps",
         save_steps=config.save_every,
-        save_total_limit=2,
         eval_strategy="no",
         # Every checkpoint at the end of a logged span: a resumed run can't know the losses before its checkpoint.
         logging_steps=math.gcd(25, config.save_every),
@@ -267,24 +332,27 @@ def fit(
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=device.type == "cuda",
+        # The models' buffers are constants; sent around, they would count as changed between two passes of one loss.
+        ddp_broadcast_buffers=False,
     )
-    # With several devices a step reads several batches.
-    steps_per_epoch = math.ceil(len(data) / (arguments.train_batch_size * arguments.world_size))
-    arguments.warmup_steps = round(config.warmup * steps_per_epoch * config.epochs)
-    loop = TrainingLoop(
-        model=model,
-        args=arguments,
-        train_dataset=data,
-        data_collator=collate or DataCollatorWithPadding(tokenizer),
-        processing_class=tokenizer,
-        callbacks=[_Watch(folder, steps_per_epoch, validate, progress, what)],
-        objective=objective,
-    )
-    loop.remove_callback(transformers.PrinterCallback)
-    resume = checkpoints.newest(folder / "checkpoints")
-    _go_back(folder / "log.jsonl", resume)
-    loop.train(resume_from_checkpoint=str(resume) if resume else None)
-    best = best_metrics(folder)
-    if best is None:
-        raise TrainingError(f"{folder}: training ended without a validation result")
-    return type(model).from_pretrained(folder / "checkpoints" / "best", dtype=torch.float32), best
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for several processes
+    return arguments
+
+
+def _resume(folder: Path, first: int) -> Path | None:
+    """The checkpoint to go on from; what was logged after it is taken back.
+
+    Args:
+        first: step of the first validation.
+    """
+    found = checkpoints.newest(folder / "checkpoints")
+    step = checkpoints.step_of(found) if found else 0
+    made_by = len(list(found.glob("rng_state*.pth"))) if found else processes.count()
+    if made_by != processes.count():
+        raise TrainingError(
+            f"{found}: {made_by} processes made this checkpoint, now there are {processes.count()}; "
+            f"start as many, or delete {folder / 'checkpoints'} to start again"
+        )
+    checkpoints.check_best(folder / "checkpoints", step, due=step >= first)
+    go_back(folder / "log.jsonl", step)
+    return found

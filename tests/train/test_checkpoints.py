@@ -95,20 +95,13 @@ def test_other_names_are_left_alone(tmp_path):
     assert (tmp_path / "checkpoint-best").exists()
 
 
-def test_an_unfinished_one_is_removed_and_the_one_before_taken(tmp_path, caplog):
+def test_an_unsealed_one_is_removed_and_the_one_before_taken(tmp_path, caplog):
     make(tmp_path, 5)
     make(tmp_path, 10, sealed=False)
     with caplog.at_level(logging.WARNING, "lilliput"):
         assert checkpoints.newest(tmp_path) == tmp_path / "checkpoint-5"
-    assert "checkpoint-10 can't be resumed from: it was not finished; going on from checkpoint-5" in caplog.text
+    assert "checkpoint-10 can't be resumed from: its seal.json is missing; going on from checkpoint-5" in caplog.text
     assert not (tmp_path / "checkpoint-10").exists()
-
-
-def test_where_the_first_one_was_not_finished_training_starts_again_and_says_so(tmp_path, caplog):
-    make(tmp_path, 5, sealed=False)
-    with caplog.at_level(logging.WARNING, "lilliput"):
-        assert checkpoints.newest(tmp_path) is None
-    assert "checkpoint-5 can't be resumed from: it was not finished; there is none before it" in caplog.text
 
 
 def test_a_damaged_one_gives_way_and_does_not_stay_to_push_out_a_whole_one(tmp_path, caplog):
@@ -127,7 +120,87 @@ def test_nothing_is_removed_where_every_one_is_damaged(tmp_path):
     with pytest.raises(TrainingError) as caught:
         checkpoints.newest(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}: no checkpoint is whole (checkpoint-10: model.safetensors is missing; checkpoint-5: "
-        "model.safetensors is missing); delete the folder to start again"
+        f"{tmp_path}: no checkpoint is whole (checkpoint-15: its seal.json is missing; checkpoint-10: "
+        "model.safetensors is missing; checkpoint-5: model.safetensors is missing); delete the folder to start again"
     )
     assert len(list(tmp_path.iterdir())) == 3
+
+
+# --- placing ---------------------------------------------------------------------------------------------------------
+
+
+def place(folder, name, keep=2):
+    written = checkpoints.new(folder) / name
+    (written / "below").mkdir(parents=True)
+    (written / "below" / "file").write_text(name)
+    checkpoints.place(written, folder, keep)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_checkpoint_counts_when_it_has_its_place(tmp_path):
+    written = checkpoints.new(tmp_path) / "checkpoint-7"
+    written.mkdir()
+    (written / "file").write_text("x")
+    assert checkpoints.newest(tmp_path) is None
+    checkpoints.place(written, tmp_path, keep=2)
+    assert checkpoints.newest(tmp_path) == tmp_path / "checkpoint-7"
+    assert names(tmp_path) == ["checkpoint-7"]
+
+
+def test_the_newest_of_each_kind_are_kept(tmp_path):
+    for step in (100, 20, 3):
+        make(tmp_path, step)
+    place(tmp_path, "checkpoint-1000")
+    assert names(tmp_path) == ["checkpoint-100", "checkpoint-1000"]
+    place(tmp_path, "best-7", keep=1)
+    place(tmp_path, "best-30", keep=1)
+    assert names(tmp_path) == ["best-30", "checkpoint-100", "checkpoint-1000"]
+
+
+def test_a_new_one_takes_the_place_of_the_one_of_its_step(tmp_path):
+    make(tmp_path, 5, sealed=False)
+    place(tmp_path, "checkpoint-5")
+    assert checkpoints.fault_of(tmp_path / "checkpoint-5") is None
+    assert (tmp_path / "checkpoint-5" / "below" / "file").read_text() == "checkpoint-5"
+
+
+def test_what_a_crash_left_half_written_is_gone_before_the_next(tmp_path):
+    (checkpoints.new(tmp_path) / "checkpoint-7").mkdir()
+    assert list(checkpoints.new(tmp_path).iterdir()) == []
+
+
+# --- the best weights ------------------------------------------------------------------------------------------------
+
+
+def test_the_best_are_the_newest_kept(tmp_path):
+    assert checkpoints.best(tmp_path) is None
+    place(tmp_path, "best-9", keep=1)
+    make(tmp_path, 12)
+    assert checkpoints.best(tmp_path) == tmp_path / "best-9"
+    # A crash between the placing of the one and the deletion of the other leaves both.
+    place(tmp_path, "best-12", keep=2)
+    assert checkpoints.best(tmp_path) == tmp_path / "best-12"
+
+
+def test_whole_best_weights_pass_and_none_may_be_missing_once_validation_was_made(tmp_path):
+    checkpoints.check_best(tmp_path, 4, due=False)
+    with pytest.raises(TrainingError, match=r"best: the best weights so far are lost \(nothing is there\); delete"):
+        checkpoints.check_best(tmp_path, 4, due=True)
+    place(tmp_path, "best-3", keep=1)
+    checkpoints.check_best(tmp_path, 4, due=True)
+    assert checkpoints.best(tmp_path) == tmp_path / "best-3"
+
+
+def test_damaged_best_weights_are_an_error_unless_training_makes_them_again(tmp_path, caplog):
+    place(tmp_path, "best-6", keep=1)
+    (tmp_path / "best-6" / "below" / "file").write_text("y")
+    with pytest.raises(TrainingError, match=r"best-6: the best weights so far are lost \(below/file is damaged\)"):
+        checkpoints.check_best(tmp_path, 6, due=True)
+    assert checkpoints.best(tmp_path) == tmp_path / "best-6"
+    with caplog.at_level(logging.WARNING, "lilliput"):
+        checkpoints.check_best(tmp_path, 5, due=True)
+    assert "best-6 can't be used: below/file is damaged; training goes on before that step" in caplog.text
+    assert checkpoints.best(tmp_path) is None
