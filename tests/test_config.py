@@ -20,11 +20,15 @@ from lilliput.config import (
     DistillConfig,
     ExportConfig,
     FinetuneConfig,
+    PretrainConfig,
+    TokenizerConfig,
     build,
 )
 from lilliput.errors import ConfigError
 
 CONFIGS = {
+    "tokenizer train": TokenizerConfig,
+    "pretrain": PretrainConfig,
     "finetune": FinetuneConfig,
     "distill": DistillConfig,
     "export": ExportConfig,
@@ -32,6 +36,8 @@ CONFIGS = {
     "demo": DemoConfig,
 }
 NEEDED = {
+    TokenizerConfig: {"corpus": ("c",), "out": "o"},
+    PretrainConfig: {"corpus": ("c",), "model": "m", "out": "o"},
     FinetuneConfig: {"out": "o"},
     DistillConfig: {"teacher": "t", "out": "o"},
     ExportConfig: {"model": "m", "out": "o"},
@@ -54,7 +60,16 @@ def write(tmp_path):
 
 
 def commands():
-    return {command.name or command.callback.__name__: command.callback for command in cli.app.registered_commands}
+    return {name: command.callback for name, command in below(typer.main.get_command(cli.app))}
+
+
+def below(group, start=""):
+    """Every command of a group, by its words."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from below(command, f"{start}{name} ")
+        else:
+            yield start + name, command
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -67,7 +82,7 @@ def test_every_field_is_a_flag_and_every_flag_a_field(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_flag_is_spelt_as_its_field(name):
-    command = next(c for c in typer.main.get_command(cli.app).commands.values() if c.name == name)
+    command = dict(below(typer.main.get_command(cli.app)))[name]
     for parameter in command.params:
         if parameter.name in ("config", "json_file", "bundles", "help"):
             continue
@@ -95,13 +110,17 @@ def test_the_file_of_the_defaults(write):
     assert yaml.safe_load(config.to_yaml()) == {
         "data": "sentiment",
         "text_column": None,
+        "pair_column": None,
         "label_column": None,
+        "slice_column": None,
         "allow_overlap": False,
         "task": "classification",
         "seed": 0,
         "epochs": 3,
+        "patience": None,
         "learning_rate": 1e-4,
         "batch_size": 32,
+        "gradient_accumulation": 1,
         "warmup": 0.1,
         "weight_decay": 0.01,
         "max_length": 128,
@@ -109,6 +128,12 @@ def test_the_file_of_the_defaults(write):
         "device": "auto",
         "model": "embedded",
         "revision": None,
+        "metric": None,
+        "class_weights": "none",
+        "consistency": 0.0,
+        "layer_decay": 1.0,
+        "trials": 0,
+        "seeds": None,
         "out": "o",
     }
     assert build(FinetuneConfig, write(config.to_yaml())) == config
@@ -227,7 +252,7 @@ def test_an_unknown_key_is_named_with_those_there_are(write):
     with pytest.raises(ConfigError) as caught:
         build(FinetuneConfig, path)
     assert str(caught.value).startswith(
-        f"{path}: epoch: unknown key of finetune; it knows allow_overlap, batch_size, data,"
+        f"{path}: epoch: unknown key of finetune; it knows allow_overlap, batch_size, class_weights,"
     )
 
 
@@ -312,3 +337,32 @@ def test_any_bytes_are_a_config_or_one_error(tmp_path_factory, content):
     except ConfigError as error:
         outcome = error
     assert isinstance(outcome, Config) or str(path) in str(outcome)
+
+
+# --- rules between fields ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "--model or --architecture: give one of the two"),
+        ({"model": "m", "architecture": "tiny"}, "--model or --architecture: give one of the two"),
+        ({"architecture": "tiny"}, "--tokenizer: a model from scratch needs one"),
+    ],
+)
+def test_pretraining_starts_from_one_thing(values, message):
+    with pytest.raises(ConfigError, match=message):
+        build(PretrainConfig, corpus=("c",), out="o", **values)
+
+
+@pytest.mark.parametrize("seeds", [(1, 1), (), (-1,), ("x",)])
+def test_seeds_are_different_whole_numbers(seeds):
+    with pytest.raises(ConfigError, match="^--seeds: "):
+        build(FinetuneConfig, out="o", seeds=seeds)
+
+
+@pytest.mark.parametrize("kind", [DistillConfig, ExportConfig, BenchmarkConfig, DemoConfig])
+@pytest.mark.parametrize("given", [{"task": "regression"}, {"pair_column": "other"}])
+def test_commands_that_read_single_texts_with_one_label_say_so(kind, given):
+    with pytest.raises(ConfigError, match="works with .* so far"):
+        build(kind, **NEEDED[kind], **given)
