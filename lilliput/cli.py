@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 import lilliput
+from lilliput import processes
 from lilliput.commands import data, shipping, training, using
 from lilliput.shell import message_of
 
@@ -47,9 +49,13 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def main() -> None:
     """Run the command line: an error that a user can mend is one message and exit code 2, never a traceback."""
+    if processes.count() > 1:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else every process warns of what is as it should be
     try:
         app()
     except Exception as error:
+        if not processes.tells(error):
+            sys.exit(2)
         message = message_of(error)
         if message is None:
             raise

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lilliput import encoder, tasks
+from lilliput import encoder, processes, tasks
 from lilliput.errors import ConfigError, ModelError
 from lilliput.tasks import Task
 
@@ -127,7 +127,12 @@ def match_labels(model: Any, data_labels: Sequence[str], where: str) -> tuple[in
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Save as ``from_pretrained`` reads it, with the tokenizer files that older loaders look for as well."""
+    """Save as ``from_pretrained`` reads it, with the tokenizer files that older loaders look for as well.
+
+    Of several processes that trained the model together, the main one alone does.
+    """
+    if not processes.is_main():
+        return
     model.save_pretrained(folder)
     for weights in folder.glob("*.safetensors"):
         weights.chmod(0o644)  # the library makes them readable by their owner only

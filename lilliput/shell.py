@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lilliput import processes
 from lilliput.errors import ConfigError, InputError, LilliputError, MissingDependencyError
 
 TOOLKIT = (
@@ -91,12 +92,17 @@ def need_toolkit() -> None:
 
 
 def console(stderr: bool = True) -> Console:
-    """The terminal: standard error for what a person follows, standard output for what was asked for."""
-    return Console(stderr=stderr)
+    """The terminal: standard error for what a person follows, standard output for what was asked for.
+
+    Of several processes the main one alone has one.
+    """
+    return Console(stderr=stderr, quiet=not processes.is_main())
 
 
 def finish(result: dict[str, Any], json_file: Path | None, line: str | None = None) -> None:
-    """Print the last line of a command and write what ``--json`` asks for."""
+    """Print the last line of a command and write what ``--json`` asks for; the main process alone does."""
+    if not processes.is_main():
+        return
     if line:
         sys.stdout.write(line + "\n")
     if json_file:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from lilliput import processes
 from lilliput.tasks import Task
 from lilliput.train.data import Split
 
@@ -36,5 +37,6 @@ def write(
         "prediction": [record["prediction"] for record in records],
         "probabilities": [record["probabilities"] for record in records],
     }
-    pyarrow.parquet.write_table(pyarrow.table(table), folder / "predictions.parquet")
+    if processes.is_main():
+        pyarrow.parquet.write_table(pyarrow.table(table), folder / "predictions.parquet")
     return {"rows": len(records)}
