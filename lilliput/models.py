@@ -87,6 +87,14 @@ def load_finetuned_classifier(source: str | Path, revision: str | None = None) -
     return load_finetuned(tasks.get("classification"), source, revision)
 
 
+def add_tokens(model: Any, tokenizer: Any, tokens: Sequence[str]) -> None:
+    """Make each of ``tokens`` a special token, with a fresh embedding where the vocabulary lacks it."""
+    if not tokenizer.add_tokens(list(tokens), special_tokens=True):
+        return
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:  # some models have rows to spare
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+
+
 def note(model: Any, **facts: Any) -> None:
     """Keep facts about a model in its configuration, from where `noted` reads them after saving and loading."""
     model.config.lilliput = {**noted(model), **facts}

@@ -68,6 +68,7 @@ def _finetune(
     torch.manual_seed(config.seed)  # the fresh head's weights
     tokenizer = models.load_tokenizer(source, config.revision)
     model = models.load_for(task, source, dataset.label_names, config.revision)
+    models.add_tokens(model, tokenizer, task.new_tokens)
     models.check_length(model, config.max_length)
     tokenizer.model_max_length = config.max_length
     model, best = loop.fit(

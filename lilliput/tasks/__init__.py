@@ -21,7 +21,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding
+from tokenizers import Encoding, Tokenizer
 
 from lilliput.errors import BundleError, ConfigError
 
@@ -71,6 +71,7 @@ class Task:
         per_token: training labels are one a token, not one an input.
         fewest_labels: a model with fewer can't do the task.
         overlap: share of a window that the next one repeats where an input is longer than a window; 0 cuts the input.
+        new_tokens: tokens that a tokenizer must know as one each; a model whose vocabulary lacks them learns them.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Task:
     per_token: bool = False
     fewest_labels: int = 0
     overlap: float = 0.0
+    new_tokens: tuple[str, ...] = ()
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
@@ -165,9 +167,21 @@ class Task:
         raise NotImplementedError
 
     def answer(
-        self, item: Any, prediction: Any, names: Sequence[str], settings: Mapping[str, Any], **options: Any
+        self,
+        item: Any,
+        prediction: Any,
+        names: Sequence[str],
+        settings: Mapping[str, Any],
+        *,
+        tokenizer: Tokenizer,
+        **options: Any,
     ) -> Any:
-        """What a caller gets: the same as from the pipeline of transformers for this task."""
+        """What a caller gets: the same as from the pipeline of transformers for this task.
+
+        Args:
+            tokenizer: the one that made the windows of the prediction.
+            options: what the caller asks for, such as ``top_k``.
+        """
         raise NotImplementedError
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from lilliput.errors import ConfigError
 from lilliput.tasks import LABEL_COLUMNS, TEXT_COLUMNS, Column, Task, label, softmax, text
@@ -52,7 +53,14 @@ class Classification(Task):
         return {"prediction": names[int(prediction.argmax())], "probabilities": softmax(prediction).tolist()}
 
     def answer(
-        self, item: Any, prediction: Any, names: Sequence[str], settings: Mapping[str, Any], **options: Any
+        self,
+        item: Any,
+        prediction: Any,
+        names: Sequence[str],
+        settings: Mapping[str, Any],
+        *,
+        tokenizer: Tokenizer | None = None,
+        **options: Any,
     ) -> Any:
         """``{"label", "score"}``, or with ``top_k`` other than 1 a list of those, best first."""
         return self.postprocess(prediction[None], names, **{"top_k": 1, **options})[0]
