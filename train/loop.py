@@ -332,8 +332,6 @@ def _arguments(config: LoopConfig, folder: Path, device: torch.device, steps: in
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=device.type == "cuda",
-        # The models' buffers are constants; sent around, they would count as changed between two passes of one loss.
-        ddp_broadcast_buffers=False,
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for several processes
     return arguments
