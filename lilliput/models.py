@@ -20,7 +20,7 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
     """The fast tokenizer of a folder or Hub id."""
     from transformers import AutoTokenizer
 
-    _check_folder(source)
+    _check_folder(source, ("config.json", "tokenizer_config.json"))
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             str(source), revision=revision, use_fast=True, trust_remote_code=False
@@ -236,14 +236,17 @@ def _refuse(source: str | Path, unfit: set[str]) -> None:
         )
 
 
-def _check_folder(source: str | Path) -> None:
-    """A path that is meant as a folder must exist: transformers would ask the Hub for it, and say so confusingly."""
+def _check_folder(source: str | Path, files: Sequence[str] = ("config.json",)) -> None:
+    """A path that is meant as a folder must exist: transformers would ask the Hub for it, and say so confusingly.
+
+    It must hold one of ``files``.
+    """
     path = Path(source)
     looks_like_path = isinstance(source, Path) or str(source).startswith((".", "/", "~")) or str(source).count("/") > 1
     if looks_like_path and not path.is_dir():
         raise ModelError(f"{source}: no such folder")
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise ModelError(f"{source}: holds no config.json; give a folder written by save_pretrained")
+    if path.is_dir() and not any((path / name).is_file() for name in files):
+        raise ModelError(f"{source}: holds no {files[0]}; give a folder written by save_pretrained")
 
 
 def _first_line(error: Exception) -> str:
