@@ -272,6 +272,7 @@ def fit(
     batches = LengthGroupedBatches(list(lengths), config.batch_size, config.seed, processes.rank(), processes.count())
     steps_per_epoch = math.ceil(len(batches) / config.gradient_accumulation)
     steps = max_steps or config.epochs * steps_per_epoch
+    resume = processes.on_main(lambda: _resume(folder, min(steps_per_epoch, steps)))
     loop = TrainingLoop(
         model=model,
         args=_arguments(config, folder, device, steps),
@@ -293,7 +294,6 @@ def fit(
         what=what,
     )
     loop.add_callback(watching)
-    resume = processes.on_main(lambda: _resume(folder, min(steps_per_epoch, steps)))
     done = checkpoints.step_of(resume) if resume else 0
     if done < steps and not processes.on_main(lambda: watching.is_over(done)):
         set_seed(config.seed + processes.rank())  # the weights are alike, dropout is not
