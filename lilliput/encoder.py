@@ -140,10 +140,22 @@ def depths_of(model: Any) -> dict[str, int]:
     return {name: depth.get(id(weight), last) for name, weight in model.named_parameters()}
 
 
+def _head_of(model: Any) -> nn.Linear:
+    """The last layer of a classifier, ``[labels, hidden]``."""
+    heads = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    return next(module for module in reversed(heads) if module.out_features == model.config.num_labels)
+
+
+def scale_head(model: Any, factor: float, offset: float) -> None:
+    """Make the head's outputs ``factor * output + offset``."""
+    head = _head_of(model)
+    head.weight.data *= factor
+    head.bias.data = factor * head.bias.data + offset
+
+
 def reorder_labels(model: Any, order: Sequence[int]) -> None:
     """Give the head's outputs another order: output i becomes what output ``order[i]`` was, with its name."""
-    heads = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    head = next(module for module in reversed(heads) if module.out_features == model.config.num_labels)
+    head = _head_of(model)
     head.weight.data = head.weight.data[list(order)]
     head.bias.data = head.bias.data[list(order)]
     names = [model.config.id2label[i] for i in order]

@@ -14,6 +14,9 @@ from lilliput.tasks import IGNORED, Task
 from lilliput.tokenization import WindowEncoder
 from lilliput.train.data import Split
 
+PREFIXES = ("", "pair_", "negative_")
+"""Of the token columns of the texts of a grouped input, in their order."""
+
 
 def windows_of(task: Task, tokenizer: Any, inputs: Sequence[Any], max_length: int) -> list[list[Encoding]]:
     """The windows in which ``task`` reads each input, at least one each.
@@ -22,7 +25,9 @@ def windows_of(task: Task, tokenizer: Any, inputs: Sequence[Any], max_length: in
         tokenizer: a fast tokenizer of transformers.
     """
     encode = WindowEncoder(tokenizer.backend_tokenizer, max_length, task.overlap)
-    return encode([task.tokens(item) for item in inputs])
+    parts = [task.parts(item) for item in inputs]
+    found = iter(encode([task.tokens(part) for some in parts for part in some]))
+    return [[window for _ in some for window in next(found)] for some in parts]
 
 
 def model_inputs(window: Encoding, tokenizer: Any) -> dict[str, list[int]]:
@@ -32,7 +37,7 @@ def model_inputs(window: Encoding, tokenizer: Any) -> dict[str, list[int]]:
 
 
 def encode(split: Split, task: Task, tokenizer: Any, max_length: int) -> datasets.Dataset:
-    """A split as a data set for the training loop, one row a window.
+    """A split as a data set for the training loop, one row a window, or one a grouped input (see `Task.grouped`).
 
     Beside what model and loss read, a row has ``length`` (tokens), ``row`` (its number) and ``place`` (file and line
     that it came from).
@@ -41,9 +46,11 @@ def encode(split: Split, task: Task, tokenizer: Any, max_length: int) -> dataset
     places = split.places or [f"row {number}" for number in range(len(split))]
     windows = windows_of(task, tokenizer, split.inputs, max_length)
     for target, place, found in zip(split.targets, places, windows, strict=True):
-        for window in found:
-            columns = {**model_inputs(window, tokenizer), **task.training(target, window)}
-            rows.append({**columns, "length": len(window.ids), "row": len(rows), "place": place})
+        for group in [found] if task.grouped else [[window] for window in found]:
+            columns = {**task.training(target, group[0]), "row": len(rows), "place": place}
+            for prefix, window in zip(PREFIXES, group, strict=False):
+                columns |= {prefix + name: ids for name, ids in model_inputs(window, tokenizer).items()}
+            rows.append({**columns, "length": max(len(window.ids) for window in group)})
     return datasets.Dataset.from_list(rows)
 
 
@@ -56,10 +63,15 @@ class Collate:
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
         """Token columns ``[B, T]``; labels ``[B, T]`` where they are one a token, padded with ``IGNORED``."""
-        padded = [name for name in self.tokenizer.model_input_names if name in rows[0]]
-        batch = dict(self.tokenizer.pad([{name: row[name] for name in padded} for row in rows], return_tensors="pt"))
+        batch: dict[str, Tensor] = {}
+        for prefix in PREFIXES:
+            names = [name for name in self.tokenizer.model_input_names if prefix + name in rows[0]]
+            if names:
+                tokens = [{name: row[prefix + name] for name in names} for row in rows]
+                padded = self.tokenizer.pad(tokens, return_tensors="pt")
+                batch |= {prefix + name: padded[name] for name in names}
         width = batch["input_ids"].shape[1]
-        for name in rows[0].keys() - set(padded) - {"place"}:
+        for name in sorted(rows[0].keys() - batch.keys() - {"place"}):
             values = [row[name] for row in rows]
             if name == "labels" and self.per_token:
                 values = [labels + [IGNORED] * (width - len(labels)) for labels in values]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +71,22 @@ def _finetune(
     models.add_tokens(model, tokenizer, task.new_tokens)
     models.check_length(model, config.max_length)
     tokenizer.model_max_length = config.max_length
+    prior = task.prior(dataset.train.targets)
     model, best = loop.fit(
         model,
         tokenizer,
         features.encode(dataset.train, task, tokenizer, config.max_length),
         config,
         folder,
-        Validation(task, tokenizer, dataset.validation, dataset.label_names, config.max_length, config.metric),
+        Validation(task, tokenizer, dataset.validation, dataset.label_names, config.max_length, config.metric, prior),
         objective=losses.of(task, dataset.train, dataset.label_names, config.class_weights, config.consistency),
         collate=features.Collate(tokenizer, task.per_token),
+        layer_decay=config.layer_decay,
         progress=progress,
         what=name,
     )
+    if prior:  # what the loss has standardised; from here on the model answers in the units of the data
+        encoder.scale_head(model, prior["deviation"], prior["mean"])
     ask = functools.partial(predict, model, tokenizer, task, max_length=config.max_length)
     validation = ask(dataset.validation.inputs)
     settings = task.fit(validation, dataset.validation.targets)
@@ -119,13 +123,14 @@ class Validation:
         names: Sequence[str],
         max_length: int,
         metric: str | None = None,
+        prior: Mapping[str, Any] | None = None,
     ) -> None:
         self.task = task
         self.split = split
         self.names = names
-        self.metric = metric or task.metric
+        self.metric = metric
         self.predict = functools.partial(
-            predict, tokenizer=tokenizer, task=task, inputs=split.inputs, max_length=max_length
+            predict, tokenizer=tokenizer, task=task, inputs=split.inputs, max_length=max_length, settings=prior
         )
 
     def __call__(self, model: Any) -> dict[str, float]:
@@ -134,10 +139,11 @@ class Validation:
         predictions = self.predict(model, bf16=bf16)
         settings = self.task.fit(predictions, self.split.targets)
         found = self.task.metrics(predictions, self.split.targets, self.names, settings)
-        if self.metric not in found:
+        if self.metric not in {None, *found}:
             raise ConfigError(f"--metric {self.metric}: {self.task.name} has {', '.join(found)}")
-        value = found[self.metric]
-        return {**found, "score": -value if self.metric in self.task.falling else value}
+        usual = self.task.metric if self.task.metric in found else next(iter(found))
+        metric = self.metric or usual
+        return {**found, "score": -found[metric] if metric in self.task.falling else found[metric]}
 
 
 def model_source(model: str) -> str | Path:

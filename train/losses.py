@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lilliput.errors import ConfigError
 from lilliput.tasks import IGNORED, Task
+from lilliput.train.contrastive import Contrastive, CoSENT
 from lilliput.train.data import Split
 from lilliput.train.loop import Objective, label_loss
 
@@ -73,14 +74,40 @@ def balanced(labels: Sequence[int], count: int) -> tuple[float, ...]:
     return tuple(whole / (count * found[label]) if found[label] else 1.0 for label in range(count))
 
 
+@dataclass(frozen=True)
+class Standardised:
+    """Squared error in units of the training scores' deviation.
+
+    Equation:
+        L = 1/B sum_i (z_i - (y_i - mean) / deviation)^2
+    """
+
+    mean: float
+    deviation: float
+
+    def __call__(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Loss of a batch with ``labels``, ``[B]``."""
+        labels = (batch.pop("labels").float() - self.mean) / self.deviation
+        return F.mse_loss(model(**batch).logits.float().squeeze(-1), labels)
+
+
+LOSSES: dict[str, Callable[..., Objective]] = {
+    "standardised": Standardised,
+    "contrastive": Contrastive,
+    "cosent": CoSENT,
+}
+"""Losses that tasks name; each is made with the task's prior settings."""
+
+
 def of(task: Task, train: Split, names: Sequence[str], class_weights: str, consistency: float = 0.0) -> Objective:
     """The loss of a task.
 
     Raises:
         ConfigError: class weights or consistency are asked for where a label is not one out of several.
     """
+    kind = task.loss(train.targets)
     if class_weights == "none" and consistency == 0:
-        return label_loss
+        return label_loss if kind == "head" else LOSSES[kind](**task.prior(train.targets))
     labels = [label for target in train.targets for label in (target if task.per_token else [target])]
     if not all(isinstance(label, int) for label in labels):
         flag = f"--consistency {consistency}" if consistency else f"--class-weights {class_weights}"

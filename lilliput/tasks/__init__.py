@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from lilliput.errors import BundleError, ConfigError
+from lilliput.errors import BundleError, ConfigError, InputError
 
 MALFORMED = "malformed row"
 NO_TEXT = "empty text"
@@ -70,6 +70,9 @@ class Task:
             ``--text-column``; a column whose role is in ``targets`` is read from labelled data only.
         per_token: training labels are one a token, not one an input.
         fewest_labels: a model with fewer can't do the task.
+        inputs: names of an input's parts, as callers give them: ``model(question=..., context=...)``.
+        both: an input needs all its parts; else the second one may be left out.
+        grouped: an input is several texts that the model reads one by one (see `parts`).
         overlap: share of a window that the next one repeats where an input is longer than a window; 0 cuts the input.
         new_tokens: tokens that a tokenizer must know as one each; a model whose vocabulary lacks them learns them.
     """
@@ -83,6 +86,9 @@ class Task:
     targets: frozenset[str] = frozenset({"label"})
     per_token: bool = False
     fewest_labels: int = 0
+    inputs: tuple[str, ...] = ("text", "text_pair")
+    both: bool = False
+    grouped: bool = False
     overlap: float = 0.0
     new_tokens: tuple[str, ...] = ()
 
@@ -118,7 +124,51 @@ class Task:
         """The labels that an indexed target adds to the label balance."""
         return [names[target]]
 
+    def prior(self, targets: Sequence[Any]) -> dict[str, Any]:
+        """Settings that hold during training, from the training targets."""
+        return {}
+
+    def loss(self, targets: Sequence[Any]) -> str:
+        """What training minimises, for these targets: "head" is the loss of the model's own head; the others are in
+        ``lilliput.train.losses``."""
+        return "head"
+
     # --- tokens -------------------------------------------------------------------------------------------------------
+
+    def asked(self, *given: Any, **parts: Any) -> tuple[list[Any], bool]:
+        """What a caller asks about, as inputs, and whether it was a single one.
+
+        Args:
+            given: an input, or a list of them; an input is a string, or a mapping of the names in ``inputs``.
+            parts: a single input by those names.
+
+        Raises:
+            InputError: none of these, or a part is missing or no string; the message names the item.
+        """
+        if bool(given) == bool(parts) or len(given) > 1:
+            raise InputError(f"{self.name}: give one input or a list of inputs, or {' and '.join(self.inputs)} by name")
+        value = parts or given[0]
+        if isinstance(value, (list, tuple)):
+            return [self._item(item, f"item {number}") for number, item in enumerate(value)], False
+        return [self._item(value, "the input")], True
+
+    def _item(self, value: Any, where: str) -> Any:
+        found = value if isinstance(value, Mapping) else {self.inputs[0]: value}
+        if unknown := found.keys() - set(self.inputs):
+            raise InputError(f"{where}: {sorted(unknown)[0]!r} is unknown; {self.name} reads {', '.join(self.inputs)}")
+        texts = [found[name] for name in self.inputs if found.get(name) is not None]
+        if self.inputs[0] not in found or (self.both and len(texts) < len(self.inputs)):
+            raise InputError(f"{where}: needs {' and '.join(self.inputs if self.both else self.inputs[:1])}")
+        for part in texts:
+            if not isinstance(part, str):
+                raise InputError(f"{where} is {type(part).__name__}, expected a string")
+            if any("\ud800" <= character <= "\udfff" for character in part):
+                raise InputError(f"{where}: has a lone surrogate, which no Unicode text has")
+        return texts[0] if len(texts) == 1 else tuple(texts)
+
+    def parts(self, item: Any) -> list[Any]:
+        """The texts of an input that the model reads one by one."""
+        return [item]
 
     def tokens(self, item: Any) -> Tokens:
         """What the tokenizer reads of an input."""

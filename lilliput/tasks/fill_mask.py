@@ -1,0 +1,87 @@
+"""The words that a masked language model puts in place of [MASK]; its models are made by ``lilliput pretrain``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from lilliput.errors import ConfigError, InputError
+from lilliput.tasks import TEXT_COLUMNS, Column, Task, softmax
+
+MASKS = ("[MASK]", "<mask>")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The ids of a text, the places of its masks, and the probabilities there, ``[masks, vocabulary]``."""
+
+    ids: tuple[int, ...]
+    masks: tuple[int, ...]
+    probabilities: NDArray[np.float64]
+
+
+class FillMask(Task):
+    """Masked language modelling (Devlin et al. 2019)."""
+
+    name = "fill-mask"
+    head = "AutoModelForMaskedLM"
+    metric = "loss"
+    falling = frozenset({"loss"})
+    columns: ClassVar[Mapping[str, Column]] = {"text": Column(TEXT_COLUMNS)}
+    inputs = ("text",)
+
+    def predict(
+        self,
+        item: Any,
+        windows: Sequence[Encoding],
+        outputs: Sequence[NDArray[np.float32]],
+        settings: Mapping[str, Any],
+    ) -> Any:
+        """What may stand in each mask."""
+        (window,), (output,) = windows, outputs
+        places = tuple(place for place, token in enumerate(window.tokens) if token in MASKS)
+        if not places:
+            raise InputError(f"{item[:60]!r}: has no mask; write [MASK] (RoBERTa: <mask>) where a word is asked for")
+        return Filled(tuple(window.ids), places, softmax(output[list(places)]))
+
+    def answer(
+        self,
+        item: Any,
+        prediction: Any,
+        names: Sequence[str],
+        settings: Mapping[str, Any],
+        *,
+        tokenizer: Tokenizer,
+        **options: Any,
+    ) -> Any:
+        """The ``top_k`` likeliest tokens, ``[{"score", "token", "token_str", "sequence"}]``, best first; a list of such
+        lists for a text with several masks."""
+        options = {"top_k": 5, **options}
+        top_k = options.pop("top_k")
+        if type(top_k) is not int or top_k < 1 or options:
+            raise ConfigError(f"top_k: expected a whole number above zero, got {top_k!r} {options or ''}")
+        single = len(prediction.masks) == 1
+        found = []
+        for place, chances in zip(prediction.masks, prediction.probabilities, strict=True):
+            best = np.argsort(-chances, kind="stable")[:top_k].tolist()
+            filled = [[*prediction.ids[:place], token, *prediction.ids[place + 1 :]] for token in best]
+            found.append(
+                [
+                    {
+                        "score": float(chances[token]),
+                        "token": token,
+                        "token_str": tokenizer.decode([token], skip_special_tokens=False),
+                        "sequence": tokenizer.decode(ids, skip_special_tokens=single),
+                    }
+                    for token, ids in zip(best, filled, strict=True)
+                ]
+            )
+        return found[0] if single else found
+
+
+TASK = FillMask()

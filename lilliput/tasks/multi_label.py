@@ -1,0 +1,144 @@
+"""Any number of labels for a text or a pair of texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from lilliput.errors import ConfigError
+from lilliput.tasks import LABEL_COLUMNS, MALFORMED, NEVER_TRAINED, NO_LABEL, Column, RowFault, in_order, label
+from lilliput.tasks.classification import Classification
+
+THRESHOLD = 0.5
+"""Of a label whose threshold can't be fitted, since it never occurs in validation."""
+
+
+class MultiLabel(Classification):
+    """Rows hold a list of labels, in CSV and TSV a string with ``,``, ``;`` or ``|`` between them. An empty list is a
+    text without labels; an empty cell of a table is one too, a missing one is a fault.
+
+    A label's probability is the sigmoid of its logit, and its threshold is fitted on validation.
+    """
+
+    name = "multi-label"
+    problem = "multi_label_classification"
+    metric = "micro_f1"
+    columns: ClassVar[Mapping[str, Column]] = {**Classification.columns, "label": Column(("labels", *LABEL_COLUMNS))}
+    fewest_labels = 1
+
+    def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The text, or the pair, and the names of its labels, sorted."""
+        item, _ = super().read({role: cell for role, cell in cells.items() if role != "label"})
+        return item, _labels(cells["label"]) if "label" in cells else None
+
+    def label_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
+        """Every label of training."""
+        return in_order({name for target in targets for name in target})
+
+    def index(self, target: Any, names: Sequence[str]) -> Any:
+        """1 for each label that the text has, else 0, in the order of ``names``."""
+        if not set(target) <= set(names):
+            raise RowFault(NEVER_TRAINED)
+        return tuple(float(name in target) for name in names)
+
+    def shown(self, target: Any, names: Sequence[str]) -> Any:
+        """The names of the labels."""
+        return [name for name, there in zip(names, target, strict=True) if there]
+
+    def counted(self, target: Any, names: Sequence[str]) -> Sequence[str]:
+        """The names of the labels."""
+        return self.shown(target, names)
+
+    def fit(self, predictions: Sequence[Any], targets: Sequence[Any]) -> dict[str, Any]:
+        """For each label the threshold with the highest F1: half-way between two probabilities of validation."""
+        chances, gold = sigmoid(np.stack(predictions)), np.asarray(targets)  # [n, labels] each
+        return {"thresholds": [_threshold(chances[:, i], gold[:, i]) for i in range(gold.shape[1])]}
+
+    def metrics(
+        self, predictions: Sequence[Any], targets: Sequence[Any], names: Sequence[str], settings: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """F1 over all labels together (micro) and as their mean (macro), mean average precision over the labels that
+        occur, and the share of texts with exactly the right labels."""
+        from sklearn.metrics import average_precision_score, f1_score
+
+        chances, gold = sigmoid(np.stack(predictions)), np.asarray(targets)
+        found = (chances > _thresholds(settings, len(names))).astype(float)
+        there = [i for i in range(len(names)) if gold[:, i].any()]
+        precisions = [float(average_precision_score(gold[:, i], chances[:, i])) for i in there]
+        return {
+            "micro_f1": float(f1_score(gold.ravel(), found.ravel(), zero_division=0)),
+            "macro_f1": float(np.mean([f1_score(gold[:, i], found[:, i], zero_division=0) for i in range(len(names))])),
+            "map": float(np.mean(precisions)) if precisions else 0.0,
+            "exact_match": float((found == gold).all(axis=1).mean()),
+        }
+
+    def record(self, prediction: Any, names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The labels above their thresholds, and the probability of every label."""
+        chances = sigmoid(prediction)
+        return {
+            "prediction": self.shown(chances > _thresholds(settings, len(names)), names),
+            "probabilities": chances.tolist(),
+        }
+
+    def answer(
+        self,
+        item: Any,
+        prediction: Any,
+        names: Sequence[str],
+        settings: Mapping[str, Any],
+        *,
+        tokenizer: Tokenizer,
+        **options: Any,
+    ) -> Any:
+        """The labels above their thresholds, ``[{"label", "score"}]``, best first; with ``top_k`` that many labels
+        whatever their probability (None: all), as the text-classification pipeline of transformers gives them."""
+        chances = sigmoid(prediction)
+        order = np.argsort(-chances, kind="stable")
+        if "top_k" in options:
+            top_k = options["top_k"]
+            if top_k is not None and (type(top_k) is not int or top_k < 1):
+                raise ConfigError(f"top_k: expected a whole number above zero, or None for all, got {top_k!r}")
+            order = order[:top_k]
+        else:
+            order = order[chances[order] > _thresholds(settings, len(names))[order]]
+        return [{"label": names[i], "score": float(chances[i])} for i in order]
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """``1 / (1 + exp(-z))``, without overflow."""
+    return 0.5 * (1 + np.tanh(logits.astype(np.float64) / 2))
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if value is None:
+        raise RowFault(NO_LABEL)
+    parts = [part for part in re.split(r"[,;|]", value) if part.strip()] if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)):
+        raise RowFault(MALFORMED)
+    return tuple(sorted({label(part) for part in parts}))
+
+
+def _thresholds(settings: Mapping[str, Any], count: int) -> NDArray[np.float64]:
+    return np.asarray(settings.get("thresholds", [THRESHOLD] * count))
+
+
+def _threshold(chances: NDArray[np.float64], gold: NDArray[np.float64]) -> float:
+    """The threshold with the highest F1 of one label; of equally good ones the highest."""
+    if not gold.any():
+        return THRESHOLD
+    order = np.argsort(-chances, kind="stable")
+    hits = np.cumsum(gold[order])
+    ranked = chances[order]
+    scores = 2 * hits / (np.arange(1, len(order) + 1) + gold.sum())
+    scores[:-1][ranked[:-1] == ranked[1:]] = -1.0  # equal probabilities can't be told apart
+    best = int(np.argmax(scores))
+    below = ranked[best + 1] if best + 1 < len(ranked) else 0.0
+    return float((ranked[best] + below) / 2)
+
+
+TASK = MultiLabel()
