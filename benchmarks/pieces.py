@@ -44,7 +44,10 @@ def write(path: Path, figures: Sequence[Figure], **details: Any) -> None:
     write_json(
         path,
         {
-            "figures": [{**asdict(figure), "ci": list(figure.ci) if figure.ci else None} for figure in figures],
+            "figures": [
+                {**asdict(figure), "ci": list(figure.ci) if figure.ci else None, "seeds": list(figure.seeds)}
+                for figure in figures
+            ],
             **details,
             "command": _command(),
             "commit": commit(),
