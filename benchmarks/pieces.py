@@ -44,10 +44,7 @@ def write(path: Path, figures: Sequence[Figure], **details: Any) -> None:
     write_json(
         path,
         {
-            "figures": [
-                {**asdict(figure), "ci": list(figure.ci) if figure.ci else None, "seeds": list(figure.seeds)}
-                for figure in figures
-            ],
+            "figures": [_plain(figure) for figure in figures],
             **details,
             "command": _command(),
             "commit": commit(),
@@ -59,6 +56,11 @@ def write(path: Path, figures: Sequence[Figure], **details: Any) -> None:
             },
         },
     )
+
+
+def _plain(figure: Figure) -> dict[str, Any]:
+    ci = None if figure.ci is None else list(figure.ci)
+    return {**asdict(figure), "ci": ci, "seeds": list(figure.seeds)}
 
 
 def merge(paths: Sequence[Path], targets: Sequence[Target]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "layer-decay": {"layer_decay": 0.9},
     "adapted": {"model": "adapted"},
 }
-"""Settings of fine-tuning that differ from the defaults; "adapted" starts from a model that has read the fold's text."""
+"""What differs from the defaults of fine-tuning; "adapted" starts from a model that has read the fold's text."""
 
 
 def train(variant: str, fold: int, work: Path) -> dict[str, Any]:
@@ -93,16 +93,9 @@ def main(
         raise typer.Exit(2) from error
     table = compare(found)
     best = max(names, key=lambda variant: table[variant]["validation"])
-    pooled = table[best]["pooled"]
+    interval = tuple(table[best]["pooled"][end] for end in ("low", "high"))
     count = sum(len(one["hits"]) for one in found[best])
-    figure = pieces.Figure(
-        "train.teacher_accuracy_mean",
-        table[best]["test"],
-        "share",
-        (pooled["low"], pooled["high"]),
-        count,
-        range(FOLDS),
-    )
+    figure = pieces.Figure("train.teacher_accuracy_mean", table[best]["test"], "share", interval, count, range(FOLDS))
     pieces.write(out, [figure], headline=best, variants=table)
     for variant, row in table.items():
         typer.echo(f"{variant}: test {row['test']:.4f}, validation {row['validation']:.4f}, {row['difference']}")
