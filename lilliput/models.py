@@ -134,8 +134,8 @@ def match_labels(model: Any, data_labels: Sequence[str], where: str) -> tuple[in
     raise ModelError(f"{where}: its labels are {', '.join(names)}, but the data's are {', '.join(data_labels)}")
 
 
-def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Save as ``from_pretrained`` reads it, with the tokenizer files that older loaders look for as well.
+def save(model: Any, tokenizer: Any, folder: Path, task: Task | None = None) -> None:
+    """Save as ``from_pretrained`` reads it, with the files that older loaders and other libraries look for as well.
 
     Of several processes that trained the model together, the main one alone does.
     """
@@ -145,6 +145,10 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     for weights in folder.glob("*.safetensors"):
         weights.chmod(0o644)  # the library makes them readable by their owner only
     save_tokenizer(tokenizer, folder)
+    files = task.files(encoder.shape_of(model).hidden, tokenizer.model_max_length) if task else {}
+    for name, value in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def save_tokenizer(tokenizer: Any, folder: Path) -> None:

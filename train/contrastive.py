@@ -32,29 +32,29 @@ def embeddings_of(model: Any, batch: dict[str, Tensor]) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Contrastive:
-    """Each text must be nearer to its partner than to any other second text of the batch, and to the hard negatives.
+    """Each text must be nearer to its partner than to all other partners and all hard negatives of the batch.
 
     Equation:
-        L = -1/B sum_i log(exp(cos(a_i, p_i) / t) / sum_c exp(cos(a_i, c) / t)), c over all p_j and all negatives n_j;
-        candidates with the same tokens as p_i or a_i are left out, for they are no negatives.
+        L = -1/B sum_i log(exp(cos(a_i, p_i) / t) / sum_c exp(cos(a_i, c) / t)), c over all p_j and all negatives n_j.
+        Left out of the sum is what is no negative: a text equal to a_i or p_i, and a p_j whose a_j equals a_i.
 
     References: Henderson et al. 2017, Efficient Natural Language Response Suggestion, section 4.4; van den Oord et al.
-    2018 (InfoNCE).
+    2018, Representation Learning with Contrastive Predictive Coding (InfoNCE).
     """
 
     temperature: float = 0.05
 
     def __call__(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
-        """Loss of a batch of pairs or triples."""
+        """Loss of a batch of pairs or triples; ``texts``, ``[B, 2 or 3]``, has the same number for equal texts."""
         anchors, *others = embeddings_of(model, batch)
         cosines = anchors @ torch.cat(others).T / self.temperature  # [B, C]
-        partners = torch.arange(len(anchors), device=cosines.device)
-        same = torch.zeros_like(cosines, dtype=torch.bool)
-        candidates = [batch[f"{prefix}input_ids"] for prefix in PREFIXES[1 : 1 + len(others)]]
-        for ids in (batch["input_ids"], candidates[0]):
-            same |= torch.cat([_equal(ids, other) for other in candidates], dim=1)
-        same[partners, partners] = False
-        return F.cross_entropy(cosines.masked_fill(same, -torch.inf), partners)
+        anchor_texts, *other_texts = batch["texts"].T
+        candidates = torch.cat(other_texts)[None]  # [1, C]
+        left_out = (candidates == anchor_texts[:, None]) | (candidates == other_texts[0][:, None])  # [B, C]
+        rows = len(anchors)
+        left_out[:, :rows] |= anchor_texts[None] == anchor_texts[:, None]
+        left_out[:, :rows].fill_diagonal_(False)  # the partners themselves
+        return F.cross_entropy(cosines.masked_fill(left_out, -torch.inf), torch.arange(rows, device=cosines.device))
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,3 @@ class CoSENT:
         above = batch["labels"][:, None] > batch["labels"][None, :]  # [i, j]
         differences = (cosines[None, :] - cosines[:, None])[above]
         return torch.logsumexp(torch.cat([differences.new_zeros(1), differences]), dim=0)
-
-
-def _equal(one: Tensor, other: Tensor) -> Tensor:
-    """Whether rows of token ids are the same, padding aside, ``[B, C]``."""
-    width = min(one.shape[1], other.shape[1])  # a text that is longer than this has other tokens before it
-    return (one[:, None, :width] == other[None, :, :width]).all(-1)

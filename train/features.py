@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from lilliput.tasks import IGNORED, Task
 from lilliput.tokenization import WindowEncoder
-from lilliput.train.data import Split
+from lilliput.train.data import Split, normalise
 
 PREFIXES = ("", "pair_", "negative_")
 """Of the token columns of the texts of a grouped input, in their order."""
@@ -40,18 +41,25 @@ def encode(split: Split, task: Task, tokenizer: Any, max_length: int) -> dataset
     """A split as a data set for the training loop, one row a window, or one a grouped input (see `Task.grouped`).
 
     Beside what model and loss read, a row has ``length`` (tokens), ``row`` (its number) and ``place`` (file and line
-    that it came from).
+    that it came from); that of a grouped input also ``texts``: a number for each text, which equal ones share.
     """
     rows: list[dict[str, Any]] = []
     places = split.places or [f"row {number}" for number in range(len(split))]
     windows = windows_of(task, tokenizer, split.inputs, max_length)
-    for target, place, found in zip(split.targets, places, windows, strict=True):
+    for item, target, place, found in zip(split.inputs, split.targets, places, windows, strict=True):
         for group in [found] if task.grouped else [[window] for window in found]:
             columns = {**task.training(target, group[0]), "row": len(rows), "place": place}
             for prefix, window in zip(PREFIXES, group, strict=False):
                 columns |= {prefix + name: ids for name, ids in model_inputs(window, tokenizer).items()}
+            if task.grouped:
+                columns["texts"] = [number_of(part) for part in task.parts(item)]
             rows.append({**columns, "length": max(len(window.ids) for window in group)})
     return datasets.Dataset.from_list(rows)
+
+
+def number_of(text: str) -> int:
+    """A number of 63 bits for a text's normal form: equal texts have the same one."""
+    return int.from_bytes(hashlib.sha256(normalise(text).encode()).digest()[:8], "big") >> 1
 
 
 class Collate:

@@ -25,6 +25,8 @@ def load(config: DataConfig, unlabelled: Path | None = None) -> data.Dataset:
     if config.task not in tasks.names():
         raise ConfigError(f"--task {config.task}: unknown; known are {', '.join(tasks.names())}")
     task = tasks.get(config.task)
+    if task.command != "finetune":
+        raise ConfigError(f"--task {config.task}: its models are made by 'lilliput {task.command}', from raw text")
     if config.data == SENTIMENT:  # a file of this name is ./sentiment
         if unlabelled is not None:
             raise ConfigError("--unlabelled: the embedded data bring their own; use it with --data FILES")

@@ -70,6 +70,7 @@ class Task:
             ``--text-column``; a column whose role is in ``targets`` is read from labelled data only.
         per_token: training labels are one a token, not one an input.
         fewest_labels: a model with fewer can't do the task.
+        command: what makes its models, ``lilliput finetune``.
         inputs: names of an input's parts, as callers give them: ``model(question=..., context=...)``.
         both: an input needs all its parts; else the second one may be left out.
         grouped: an input is several texts that the model reads one by one (see `parts`).
@@ -86,6 +87,7 @@ class Task:
     targets: frozenset[str] = frozenset({"label"})
     per_token: bool = False
     fewest_labels: int = 0
+    command: str = "finetune"
     inputs: tuple[str, ...] = ("text", "text_pair")
     both: bool = False
     grouped: bool = False
@@ -149,21 +151,23 @@ class Task:
             raise InputError(f"{self.name}: give one input or a list of inputs, or {' and '.join(self.inputs)} by name")
         value = parts or given[0]
         if isinstance(value, (list, tuple)):
-            return [self._item(item, f"item {number}") for number, item in enumerate(value)], False
-        return [self._item(value, "the input")], True
+            return [self._item(item, number) for number, item in enumerate(value)], False
+        return [self._item(value, 0)], True
 
-    def _item(self, value: Any, where: str) -> Any:
+    def _item(self, value: Any, number: int) -> Any:
         found = value if isinstance(value, Mapping) else {self.inputs[0]: value}
-        if unknown := found.keys() - set(self.inputs):
-            raise InputError(f"{where}: {sorted(unknown)[0]!r} is unknown; {self.name} reads {', '.join(self.inputs)}")
-        texts = [found[name] for name in self.inputs if found.get(name) is not None]
-        if self.inputs[0] not in found or (self.both and len(texts) < len(self.inputs)):
-            raise InputError(f"{where}: needs {' and '.join(self.inputs if self.both else self.inputs[:1])}")
+        if unknown := [name for name in found if name not in self.inputs]:
+            known = ", ".join(self.inputs)
+            raise InputError(f"item {number} has the part {unknown[0]!r}; {self.name} reads {known}")
+        needed = self.inputs if self.both else self.inputs[:1]
+        if lacking := [name for name in needed if name not in found]:
+            raise InputError(f"item {number} lacks {lacking[0]}; {self.name} needs {' and '.join(needed)}")
+        texts = [found[name] for name in self.inputs if name in needed or found.get(name) is not None]
         for part in texts:
             if not isinstance(part, str):
-                raise InputError(f"{where} is {type(part).__name__}, expected a string")
+                raise InputError(f"item {number} is {type(part).__name__}, expected a string")
             if any("\ud800" <= character <= "\udfff" for character in part):
-                raise InputError(f"{where}: has a lone surrogate, which no Unicode text has")
+                raise InputError(f"item {number} has a lone surrogate, which no Unicode text has")
         return texts[0] if len(texts) == 1 else tuple(texts)
 
     def parts(self, item: Any) -> list[Any]:
@@ -233,6 +237,24 @@ class Task:
             options: what the caller asks for, such as ``top_k``.
         """
         raise NotImplementedError
+
+    def alone(self, given: Any, answer: Any) -> Any:
+        """What a caller gets who asked about one input, not about a list: some pipelines make a list of its answer.
+
+        Args:
+            given: the input as the caller gave it.
+        """
+        return answer
+
+    # --- on disk ------------------------------------------------------------------------------------------------------
+
+    def files(self, width: int, max_length: int) -> dict[str, Any]:
+        """Further JSON files beside a model, by path: what other libraries look for.
+
+        Args:
+            width: of the hidden states.
+        """
+        return {}
 
 
 def in_order(names: set[str]) -> tuple[str, ...]:

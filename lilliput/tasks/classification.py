@@ -65,6 +65,10 @@ class Classification(Task):
         """``{"label", "score"}``, or with ``top_k`` other than 1 a list of those, best first."""
         return self.postprocess(prediction[None], names, **{"top_k": 1, **options})[0]
 
+    def alone(self, given: Any, answer: Any) -> Any:
+        """A list even for one text, as the text-classification pipeline of transformers has it."""
+        return [answer] if isinstance(given, str) and not isinstance(answer, list) else answer
+
     def postprocess(self, logits: NDArray[np.float32], labels: Sequence[str], top_k: int | None) -> list[Any]:
         """Turn logits into labels with scores, ``score = exp(logit - max) / sum(exp(logits - max))``.
 

@@ -26,13 +26,14 @@ class Filled:
 
 
 class FillMask(Task):
-    """Masked language modelling (Devlin et al. 2019)."""
+    """Masked language modelling (Devlin et al. 2019). Its models are made and measured by ``lilliput pretrain``."""
 
     name = "fill-mask"
     head = "AutoModelForMaskedLM"
     metric = "loss"
     falling = frozenset({"loss"})
     columns: ClassVar[Mapping[str, Column]] = {"text": Column(TEXT_COLUMNS)}
+    command = "pretrain"
     inputs = ("text",)
 
     def predict(
@@ -46,7 +47,7 @@ class FillMask(Task):
         (window,), (output,) = windows, outputs
         places = tuple(place for place, token in enumerate(window.tokens) if token in MASKS)
         if not places:
-            raise InputError(f"{item[:60]!r}: has no mask; write [MASK] (RoBERTa: <mask>) where a word is asked for")
+            raise InputError("no mask among the tokens that are read; write [MASK] (RoBERTa: <mask>) for a word")
         return Filled(tuple(window.ids), places, softmax(output[list(places)]))
 
     def answer(
@@ -57,14 +58,15 @@ class FillMask(Task):
         settings: Mapping[str, Any],
         *,
         tokenizer: Tokenizer,
+        top_k: int = 5,
         **options: Any,
     ) -> Any:
         """The ``top_k`` likeliest tokens, ``[{"score", "token", "token_str", "sequence"}]``, best first; a list of such
         lists for a text with several masks."""
-        options = {"top_k": 5, **options}
-        top_k = options.pop("top_k")
-        if type(top_k) is not int or top_k < 1 or options:
-            raise ConfigError(f"top_k: expected a whole number above zero, got {top_k!r} {options or ''}")
+        if options:
+            raise ConfigError(f"{next(iter(options))}: {self.name} has the option top_k")
+        if type(top_k) is not int or top_k < 1:
+            raise ConfigError(f"top_k: expected a whole number above zero, got {top_k!r}")
         single = len(prediction.masks) == 1
         found = []
         for place, chances in zip(prediction.masks, prediction.probabilities, strict=True):

@@ -15,12 +15,14 @@ from lilliput.tasks import LABEL_COLUMNS, MALFORMED, NEVER_TRAINED, NO_LABEL, Co
 from lilliput.tasks.classification import Classification
 
 THRESHOLD = 0.5
-"""Of a label whose threshold can't be fitted, since it never occurs in validation."""
+"""Of every label where none occurs in validation."""
+FEW = 5
+"""Texts of validation that a label needs for a threshold of its own."""
 
 
 class MultiLabel(Classification):
-    """Rows hold a list of labels, in CSV and TSV a string with ``,``, ``;`` or ``|`` between them. An empty list is a
-    text without labels; an empty cell of a table is one too, a missing one is a fault.
+    """Rows hold a list of labels, or a string with ``,``, ``;`` or ``|`` between them. A text without labels has an
+    empty list or an empty string; where there is neither (``null``, no such key), the label is missing.
 
     A label's probability is the sigmoid of its logit, and its threshold is fitted on validation.
     """
@@ -55,15 +57,24 @@ class MultiLabel(Classification):
         return self.shown(target, names)
 
     def fit(self, predictions: Sequence[Any], targets: Sequence[Any]) -> dict[str, Any]:
-        """For each label the threshold with the highest F1: half-way between two probabilities of validation."""
+        """For each label the threshold with the highest F1: half-way between two probabilities of validation.
+
+        Labels of fewer than ``FEW`` texts, whose best threshold would be an accident, take the one that is best for all
+        labels together.
+        """
         chances, gold = sigmoid(np.stack(predictions)), np.asarray(targets)  # [n, labels] each
-        return {"thresholds": [_threshold(chances[:, i], gold[:, i]) for i in range(gold.shape[1])]}
+        shared = _threshold(chances.ravel(), gold.ravel())
+        own = gold.sum(axis=0) >= FEW
+        return {
+            "thresholds": [_threshold(c, g) if o else shared for c, g, o in zip(chances.T, gold.T, own, strict=True)]
+        }
 
     def metrics(
         self, predictions: Sequence[Any], targets: Sequence[Any], names: Sequence[str], settings: Mapping[str, Any]
     ) -> dict[str, float]:
         """F1 over all labels together (micro) and as their mean (macro), mean average precision over the labels that
-        occur, and the share of texts with exactly the right labels."""
+        occur, and the share of texts with exactly the right labels (subset
+        accuracy)."""
         from sklearn.metrics import average_precision_score, f1_score
 
         chances, gold = sigmoid(np.stack(predictions)), np.asarray(targets)
@@ -74,7 +85,7 @@ class MultiLabel(Classification):
             "micro_f1": float(f1_score(gold.ravel(), found.ravel(), zero_division=0)),
             "macro_f1": float(np.mean([f1_score(gold[:, i], found[:, i], zero_division=0) for i in range(len(names))])),
             "map": float(np.mean(precisions)) if precisions else 0.0,
-            "exact_match": float((found == gold).all(axis=1).mean()),
+            "subset_accuracy": float((found == gold).all(axis=1).mean()),
         }
 
     def record(self, prediction: Any, names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,20 +104,25 @@ class MultiLabel(Classification):
         settings: Mapping[str, Any],
         *,
         tokenizer: Tokenizer,
+        top_k: int | None = None,
+        above_threshold: bool = False,
         **options: Any,
     ) -> Any:
-        """The labels above their thresholds, ``[{"label", "score"}]``, best first; with ``top_k`` that many labels
-        whatever their probability (None: all), as the text-classification pipeline of transformers gives them."""
+        """``[{"label", "score"}]``, best first: every label, as the text-classification pipeline of transformers with
+        ``top_k=None`` gives them, or ``top_k`` of them.
+
+        Args:
+            above_threshold: only labels whose probability is above their threshold, which is what the model decides.
+        """
+        if options:
+            raise ConfigError(f"{next(iter(options))}: {self.name} has the options top_k and above_threshold")
+        if top_k is not None and (type(top_k) is not int or top_k < 1):
+            raise ConfigError(f"top_k: expected a whole number above zero, or None for every label, got {top_k!r}")
         chances = sigmoid(prediction)
         order = np.argsort(-chances, kind="stable")
-        if "top_k" in options:
-            top_k = options["top_k"]
-            if top_k is not None and (type(top_k) is not int or top_k < 1):
-                raise ConfigError(f"top_k: expected a whole number above zero, or None for all, got {top_k!r}")
-            order = order[:top_k]
-        else:
+        if above_threshold:
             order = order[chances[order] > _thresholds(settings, len(names))[order]]
-        return [{"label": names[i], "score": float(chances[i])} for i in order]
+        return [{"label": names[i], "score": float(chances[i])} for i in order[:top_k]]
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -128,7 +144,7 @@ def _thresholds(settings: Mapping[str, Any], count: int) -> NDArray[np.float64]:
 
 
 def _threshold(chances: NDArray[np.float64], gold: NDArray[np.float64]) -> float:
-    """The threshold with the highest F1 of one label; of equally good ones the highest."""
+    """The threshold with the highest F1 of one label, of equally good ones the highest; ``chances``, ``gold``: [n]."""
     if not gold.any():
         return THRESHOLD
     order = np.argsort(-chances, kind="stable")

@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from lilliput.tasks import MALFORMED, NO_LABEL, Column, RowFault
+from lilliput.errors import ConfigError
+from lilliput.tasks import NO_LABEL, Column, RowFault
 from lilliput.tasks.classification import Classification
+
+NO_NUMBER = "score that is no finite number"
 
 
 class Regression(Classification):
@@ -95,6 +98,8 @@ class Regression(Classification):
         **options: Any,
     ) -> Any:
         """``{"label": "score", "score": number}``, as the text-classification pipeline of transformers gives it."""
+        if options:
+            raise ConfigError(f"{next(iter(options))}: {self.name} has no options")
         return {"label": names[0], "score": prediction}
 
 
@@ -107,15 +112,15 @@ def score(value: Any) -> float:
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
-        raise RowFault(MALFORMED)
+        raise RowFault(NO_NUMBER)
     return found
 
 
 def correlation(one: NDArray[np.float64], other: NDArray[np.float64], ranks: bool = False) -> float:
-    """Pearson's correlation, or Spearman's; 0 where one side is constant, for then there is none."""
+    """Pearson's correlation, or Spearman's; 0 where one side is constant but for rounding, for then there is none."""
     from scipy.stats import pearsonr, spearmanr
 
-    if len(one) < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
+    if len(one) < 2 or any(np.ptp(side) <= 1e-12 * np.abs(side).max() for side in (one, other)):
         return 0.0
     return float((spearmanr if ranks else pearsonr)(one, other).statistic)
 
