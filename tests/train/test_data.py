@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from lilliput import tasks
 from lilliput.errors import ConfigError, DataError
 from lilliput.train.data import Row, Split, assemble, bucket, normalise, sentiment
 from lilliput.train.data_report import Ledger, Lengths, render
@@ -122,7 +123,7 @@ def rows(*pairs, file="f.csv"):
 def assembled(train, validation=(), test=(), transfer=()):
     splits = {"train": list(train), "validation": list(validation), "test": list(test)}
     ledger = Ledger(rows_in=sum(map(len, splits.values())) + len(transfer))
-    return assemble("d", ("a", "b"), splits, list(transfer), {}, ledger)
+    return assemble("d", tasks.get("classification"), ("a", "b"), splits, list(transfer), {}, ledger)
 
 
 def test_first_of_duplicates_is_kept_and_conflicts_are_counted():

@@ -6,15 +6,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lilliput.errors import ConfigError, DataError
+from lilliput import tasks
+from lilliput.errors import DataError
+from lilliput.train import readers
 from lilliput.train.data import bucket
 from lilliput.train.data_report import Ledger
-from lilliput.train.readers import read
-from lilliput.train.row_files import Columns, read_rows
+from lilliput.train.row_files import read_rows
+
+CLASSIFICATION = tasks.get("classification")
 
 TRAIN = "text,label\ngood film,pos\nbad film,neg\nfine,pos\n"
 VALIDATION = "text,label\na joy,pos\na bore,neg\n"
 TEST = "text,label\nlovely,pos\nawful,neg\n"
+
+
+def read(path, task=CLASSIFICATION, **options):
+    return readers.read(path, task, **options)
 
 
 @pytest.fixture
@@ -28,9 +35,9 @@ def rejected(path, content, labelled=True):
     """The (line, reason) of every row of a file with ``content`` that is rejected, and the texts that are kept."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     ledger = Ledger()
-    rows = read_rows(path, ledger, Columns(), labelled=labelled)
+    rows = read_rows(path, ledger, CLASSIFICATION, {}, labelled=labelled)
     assert ledger.rows_in == len(rows) + sum(ledger.rejected.values())
-    return [(fault.line, fault.reason) for fault in ledger.samples], [row.text for row in rows]
+    return [(fault.line, fault.reason) for fault in ledger.samples], [row.input for row in rows]
 
 
 def test_a_folder_of_splits(folder):
@@ -53,7 +60,9 @@ def test_explicit_files_and_other_names(tmp_path):
     )
     (tmp_path / "b.tsv").write_text('stars\treview\n1\t"quoted\n10\tr\n')
     (tmp_path / "c.csv").write_text("\ufeffid,review,stars\n1,s,1\n2,t,2\n", encoding="utf-8")
-    data = read(tmp_path / "a.jsonl", validation=tmp_path / "b.tsv", test=tmp_path / "c.csv", label_column="stars")
+    data = read(
+        tmp_path / "a.jsonl", validation=tmp_path / "b.tsv", test=tmp_path / "c.csv", columns={"label": "stars"}
+    )
     assert data.label_names == ("1", "2", "10")  # numeric order
     assert data.validation.texts == ['"quoted', "r"]  # TSV has no quoting
     assert data.test.texts == ["s", "t"]
@@ -175,12 +184,7 @@ def test_unusable_files(tmp_path):
         read(tmp_path / "a.csv")
     (tmp_path / "a.csv").write_text("text,label\na,b\n")
     with pytest.raises(DataError, match=r"a\.csv:1: there is no column 'y'; there are 'text', 'label'"):
-        read(tmp_path / "a.csv", text_column="y")
-
-
-def test_unknown_task(folder):
-    with pytest.raises(ConfigError, match="juggling"):
-        read(folder, "juggling")
+        read(tmp_path / "a.csv", columns={"text": "y"})
 
 
 cells = st.text(alphabet='ab ,"\n\r\0é', max_size=5)
@@ -210,9 +214,9 @@ def test_any_jsonl_is_used_or_rejected(tmp_path_factory, lines):
 
 def check_accounting(path):
     ledger = Ledger()
-    rows = read_rows(path, ledger, Columns(), labelled=True)
+    rows = read_rows(path, ledger, CLASSIFICATION, {}, labelled=True)
     assert ledger.rows_in == len(rows) + sum(ledger.rejected.values())
-    assert rows[0].text == "first"
-    assert all(row.text.strip() and row.label for row in rows)
+    assert rows[0].input == "first"
+    assert all(row.input.strip() and row.target for row in rows)
     lines = path.read_bytes().count(b"\n") + 1
     assert all(1 < fault.line <= lines for fault in ledger.samples if path.suffix == ".csv")

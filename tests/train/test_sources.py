@@ -59,3 +59,8 @@ def test_the_name_means_the_embedded_data_and_a_path_means_the_user_s(encoders, 
     encoders.data_set(tmp_path / "sentiment")
     assert sources.load(DataConfig(seed=4)) == ("cache", 1)
     assert len(sources.load(DataConfig(data="./sentiment")).train) == 24
+
+
+def test_an_unknown_task_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"--task juggling: unknown; known are classification"):
+        sources.load(DataConfig(task="juggling"))
