@@ -19,7 +19,7 @@ EMPTY = "empty entity"
 BEYOND = "entity beyond the text"
 MARKED_TWICE = "entities both marked and in columns"
 
-_MARKER = re.compile(r"\s*(?:<(/?)[eE]([12])>|\[(/?)[eE]([12])\])\s*")
+_MARKER = re.compile(r"<(/?)[eE]([12])>|\[(/?)[eE]([12])\]")
 
 
 class RelationExtraction(Classification):
@@ -61,12 +61,13 @@ TASK = RelationExtraction()
 
 
 def marked(given: str) -> str:
-    """``given`` with the four markers in our form, each once, a space on both sides.
+    """``given`` with the four markers in our form, each once, and a space between a marker and its entity.
 
     Raises:
         RowFault: a marker is missing, comes twice or in the wrong place, or an entity is empty.
     """
-    found = _MARKER.sub(lambda match: f" [{match[1] or match[3] or ''}E{match[2] or match[4]}] ", given).strip()
+    found = _MARKER.sub(lambda match: f" [{match[1] or match[3] or ''}E{match[2] or match[4]}]", given)
+    found = re.sub(r"(\[E[12]\])", r"\1 ", found)
     pieces = re.split(r"(\[/?E[12]\])", " ".join(found.split()))  # text, marker, text, marker ... text
     markers, between = pieces[1::2], pieces[2::2]
     if not set(MARKERS) <= set(markers):
