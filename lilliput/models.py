@@ -66,7 +66,7 @@ def load_finetuned(task: Task, source: str | Path, revision: str | None = None) 
     _check_folder(source)
     config = _load_config(source, revision)
     heads = config.architectures or []
-    wanted = task.head.removeprefix("Auto").removeprefix("Model")  # ForSequenceClassification; Model
+    wanted = _head_name(task)
     if not any(name.endswith(wanted or "Model") for name in heads):
         made_for = ", ".join(heads) or "nothing in particular"
         raise ModelError(
@@ -87,6 +87,28 @@ def load_finetuned_classifier(source: str | Path, revision: str | None = None) -
     return load_finetuned(tasks.get("classification"), source, revision)
 
 
+def task_of(source: str | Path, revision: str | None = None) -> Task:
+    """The task that a checkpoint was fine-tuned for: the one that `note` kept, else what head and problem type tell.
+
+    Raises:
+        ModelError: they tell none, or there is no usable configuration.
+    """
+    _check_folder(source)
+    config = _load_config(source, revision)
+    kept = _facts(config).get("task")
+    if kept in tasks.names():
+        return tasks.get(kept)
+    # A single output without a problem type is read as the text-classification pipeline of transformers reads it.
+    usual = "single" if config.num_labels > 1 else "multi"
+    problem = config.problem_type or f"{usual}_label_classification"
+    for task in map(tasks.get, tasks.names()):
+        fits = task.problem in (None, problem) and not task.new_tokens  # tokens of ours: a model of ours, with a note
+        if fits and any(name.endswith(_head_name(task) or "Model") for name in config.architectures or []):
+            return task
+    made_for = ", ".join(config.architectures or []) or "nothing in particular"
+    raise ModelError(f"{source}: made for {made_for}; which task is that? Give --task: {', '.join(tasks.names())}")
+
+
 def add_tokens(model: Any, tokenizer: Any, tokens: Sequence[str]) -> None:
     """Make each of ``tokens`` a special token, with a fresh embedding where the vocabulary lacks it."""
     if not tokenizer.add_tokens(list(tokens), special_tokens=True):
@@ -102,8 +124,7 @@ def note(model: Any, **facts: Any) -> None:
 
 def noted(model: Any) -> dict[str, Any]:
     """What `note` kept: ``task``, ``settings`` (thresholds and the like), ``max_length``; empty for other models."""
-    found = getattr(model.config, "lilliput", None)
-    return found if isinstance(found, dict) else {}
+    return _facts(model.config)
 
 
 def labels_of(model: Any) -> tuple[str, ...]:
@@ -183,6 +204,16 @@ def check_length(model: Any, max_length: int) -> None:
     longest = encoder.longest_input(model)
     if max_length > longest:
         raise ConfigError(f"--max-length {max_length}: this model reads at most {longest} tokens")
+
+
+def _facts(config: Any) -> dict[str, Any]:
+    found = getattr(config, "lilliput", None)
+    return found if isinstance(found, dict) else {}
+
+
+def _head_name(task: Task) -> str:
+    """``ForSequenceClassification``; empty for a plain encoder."""
+    return task.head.removeprefix("Auto").removeprefix("Model")
 
 
 def _head_of(task: Task) -> Any:

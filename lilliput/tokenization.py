@@ -7,6 +7,7 @@ prefix instead, and takes its tokens only where the rest of the text can't have 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +129,11 @@ class WindowEncoder:
 
     def __call__(self, inputs: Sequence[Tokens]) -> list[list[Encoding]]:
         """The windows of each input, in order; at least one."""
-        if not inputs:
-            return []
+        alike = groupby(inputs, key=lambda item: (isinstance(item.first, str), item.second is None))
+        return [windows for _, some in alike for windows in self._encode(list(some))]
+
+    def _encode(self, inputs: Sequence[Tokens]) -> list[list[Encoding]]:
+        """The windows of inputs that are all of one kind: texts or words, single or in pairs."""
         words = not isinstance(inputs[0].first, str)
         pairs = inputs[0].second is not None
         tokenizer = self._words_apart if words else self._tokenizer

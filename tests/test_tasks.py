@@ -68,7 +68,7 @@ def test_wrong_top_k_is_named(top_k):
 
 
 def test_one_label_is_no_classification():
-    with pytest.raises(BundleError, match="at least two"):
+    with pytest.raises(BundleError, match="at least 2"):
         TASK.check_labels(("only",))
     TASK.check_labels(("no", "yes"))
 

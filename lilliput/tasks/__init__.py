@@ -74,6 +74,7 @@ class Task:
         inputs: names of an input's parts, as callers give them: ``model(question=..., context=...)``.
         both: an input needs all its parts; else the second one may be left out.
         grouped: an input is several texts that the model reads one by one (see `parts`).
+        brief: options of `answer` for people, who read less than a program does.
         overlap: share of a window that the next one repeats where an input is longer than a window; 0 cuts the input.
         new_tokens: tokens that a tokenizer must know as one each; a model whose vocabulary lacks them learns them.
     """
@@ -91,6 +92,7 @@ class Task:
     inputs: tuple[str, ...] = ("text", "text_pair")
     both: bool = False
     grouped: bool = False
+    brief: ClassVar[Mapping[str, Any]] = {}
     overlap: float = 0.0
     new_tokens: tuple[str, ...] = ()
 

@@ -46,8 +46,6 @@ class FillMask(Task):
         """What may stand in each mask."""
         (window,), (output,) = windows, outputs
         places = tuple(place for place, token in enumerate(window.tokens) if token in MASKS)
-        if not places:
-            raise InputError("no mask among the tokens that are read; write [MASK] (RoBERTa: <mask>) for a word")
         return Filled(tuple(window.ids), places, softmax(output[list(places)]))
 
     def answer(
@@ -67,6 +65,9 @@ class FillMask(Task):
             raise ConfigError(f"{next(iter(options))}: {self.name} has the option top_k")
         if type(top_k) is not int or top_k < 1:
             raise ConfigError(f"top_k: expected a whole number above zero, got {top_k!r}")
+        if not prediction.masks:
+            known = [mask for mask in MASKS if tokenizer.token_to_id(mask) is not None]
+            raise InputError(f"no {' or '.join(known)} among the tokens that are read; write it in place of a word")
         single = len(prediction.masks) == 1
         found = []
         for place, chances in zip(prediction.masks, prediction.probabilities, strict=True):

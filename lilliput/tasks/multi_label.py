@@ -32,6 +32,7 @@ class MultiLabel(Classification):
     metric = "micro_f1"
     columns: ClassVar[Mapping[str, Column]] = {**Classification.columns, "label": Column(("labels", *LABEL_COLUMNS))}
     fewest_labels = 1
+    brief: ClassVar[Mapping[str, Any]] = {"above_threshold": True}
 
     def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
         """The text, or the pair, and the names of its labels, sorted."""
