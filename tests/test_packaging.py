@@ -55,6 +55,7 @@ def test_every_module_is_in(wheel):
         "lilliput/py.typed",
         "lilliput/benchmarks/report.schema.json",
         "lilliput/benchmarks/page.html",
+        "lilliput/train/evaluation.html",
         ".dist-info/licenses/LICENSE",
         ".dist-info/licenses/NOTICE",
         ".dist-info/entry_points.txt",

@@ -1,0 +1,98 @@
+"""Gold and predicted answers of a split, in the forms that figures are made of: labels and probabilities."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow
+from numpy.typing import NDArray
+
+from lilliput import statistics
+from lilliput.statistics import Estimate
+from lilliput.tasks import Task
+from lilliput.train.data import Split
+
+Labels = NDArray[np.bool_]
+"""Which labels answers have, [answers, labels]."""
+
+
+class Answers:
+    """The answers of a model to the inputs of a split.
+
+    Attributes:
+        gold, predicted: answers as JSON has them.
+        one_each: a label is one out of several, for a row or for a token.
+        labels: gold and predicted labels, [rows, labels], or [tokens of all rows, labels] where each token has one;
+            None where answers are no labels.
+        row_labels: gold labels, [rows, labels]: those of any of a row's tokens; None where answers are no labels.
+        probabilities: [rows, labels], where a row has one label and the model a probability for each; else None.
+    """
+
+    def __init__(
+        self, task: Task, predictions: Sequence[Any], split: Split, names: Sequence[str], settings: Mapping[str, Any]
+    ) -> None:
+        self.task = task
+        self.predictions = predictions
+        self.split = split
+        self.names = names
+        self.settings = settings
+        records = [task.record(prediction, names, settings) for prediction in predictions]
+        self.gold = [task.shown(target, names) for target in split.targets]
+        self.predicted = [record["prediction"] for record in records]
+        given = [record["probabilities"] for record in records]
+        one_a_row = bool(names) and all(isinstance(target, int) for target in split.targets)
+        self.one_each = one_a_row or task.per_token
+        self.labels = self._pair()
+        self.row_labels = _labels(self.gold, names)
+        whole = one_a_row and all(row is not None for row in given)
+        self.probabilities = np.array(given, dtype=np.float64) if whole else None
+        self._given = given
+
+    def table(self) -> pyarrow.Table:
+        """``id`` (file and line), ``gold``, ``prediction`` and ``probabilities``, a row each."""
+        return pyarrow.table(
+            {
+                "id": self.split.places or [str(number) for number in range(len(self.split))],
+                "gold": self.gold,
+                "prediction": self.predicted,
+                "probabilities": self._given,
+            }
+        )
+
+    def measure(self, rows: Sequence[int]) -> Estimate:
+        """The task's metric on some rows, with Wilson's interval where it is the share of right answers, else with
+        the jackknife's."""
+        if self.task.metric == "accuracy" and self.labels is not None and not self.task.per_token:
+            gold, found = self.labels
+            return statistics.accuracy((gold[rows] == found[rows]).all(axis=1))
+        return statistics.jackknife(self._value, rows)
+
+    def _value(self, rows: Sequence[int]) -> float:
+        predictions, targets = [self.predictions[i] for i in rows], [self.split.targets[i] for i in rows]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a part need not have rows of every label, or values that differ
+            return float(self.task.metrics(predictions, targets, self.names, self.settings)[self.task.metric])
+
+    def _pair(self) -> tuple[Labels, Labels] | None:
+        gold, found = self.gold, self.predicted
+        if self.task.per_token:
+            if not all(isinstance(row, list) for row in [*gold, *found]) or [*map(len, gold)] != [*map(len, found)]:
+                return None
+            gold, found = ([label for row in some for label in row] for some in (gold, found))
+        one, other = _labels(gold, self.names), _labels(found, self.names)
+        return None if one is None or other is None else (one, other)
+
+
+def _labels(answers: Sequence[Any], names: Sequence[str]) -> Labels | None:
+    """The labels of answers, each a label or a list of them; None where they are something else."""
+    every = [[answer] if isinstance(answer, str) else answer for answer in answers]
+    if not names or not all(isinstance(some, list | tuple) and set(some) <= set(names) for some in every):
+        return None
+    place = {name: number for number, name in enumerate(names)}
+    found = np.zeros((len(every), len(names)), dtype=np.bool_)
+    for row, some in enumerate(every):
+        found[row, [place[name] for name in some]] = True
+    return found
