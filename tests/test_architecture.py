@@ -15,6 +15,7 @@ HEAVY = ("torch", "transformers", "onnx", "onnxscript", "scipy", "sklearn", "pyd
 BASE = {"numpy", "tokenizers", "typer", "rich", "onnxruntime", "lilliput"}
 TORCH_FREE = ("__init__", "bundle", "runtime", "tasks", "timing", "errors", "types")
 OPTIONAL = {"lilliput.bundle": {"onnx"}}  # imported in a try inside a function, done without where it is missing
+EVALUATION = {"sklearn", "scipy", "seqeval"}  # imported inside functions of the task table that only training calls
 MAX_LINES = 400
 
 # Each floor, and the floors that its modules may import. The first match of a module's name decides its floor.
@@ -49,6 +50,7 @@ def module_name(path):
 
 
 SOURCES = {module_name(path): path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))}
+TASKS = [name for name in SOURCES if name.split(".")[:2] == ["lilliput", "tasks"]]
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 PYTHON_FILES = [*SOURCES.values(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
 
@@ -110,6 +112,7 @@ def test_the_runtime_needs_the_base_install_only(name):
             if other.split(".")[0] != "lilliput":
                 package = other.split(".")[0]
                 known = package in BASE or package in sys.stdlib_module_names or package in OPTIONAL.get(module, ())
+                known = known or (module in TASKS and package in EVALUATION)
                 assert known, f"{name} reaches {other} through {module}"
             elif other not in reached:
                 reached.add(other)
@@ -117,13 +120,23 @@ def test_the_runtime_needs_the_base_install_only(name):
 
 
 @pytest.mark.parametrize(
-    "module", ["lilliput", "lilliput.cli", "lilliput.runtime", "lilliput.doctor", "lilliput.bundle"]
+    "module", ["lilliput", "lilliput.cli", "lilliput.runtime", "lilliput.doctor", "lilliput.bundle", *TASKS]
 )
 def test_importing_loads_nothing_heavy(module):
     code = f"import sys, json, {module}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT.parent)
     assert result.returncode == 0, result.stderr
     assert set(json.loads(result.stdout)).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_import_evaluation_libraries_inside_functions_only(name):
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    inside = {id(inner) for node in ast.walk(TREES[name]) if isinstance(node, kinds) for inner in ast.walk(node)}
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import | ast.ImportFrom) and id(node) not in inside:
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            assert EVALUATION.isdisjoint(one.split(".")[0] for one in names)
 
 
 def test_optional_imports_are_guarded():

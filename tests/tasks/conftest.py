@@ -63,3 +63,15 @@ def rows(tmp_path: Path) -> Callable[..., tuple[list[Any], dict[str, int]]]:
         return [(row.input, row.target) for row in found], dict(ledger.rejected)
 
     return read
+
+
+@pytest.fixture(scope="session")
+def learner(tiny: ModuleType, encoders: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folders of tiny models that learn quickly: of one layer, and with small weights."""
+
+    @functools.cache
+    def folder(architecture: str) -> Path:
+        place = tmp_path_factory.mktemp("learners") / architecture
+        return Path(encoders.save(place, architecture, tiny.tokenizer, layers=1, initializer_range=0.1))
+
+    return folder

@@ -1,5 +1,4 @@
-"""Questions and contexts: where answers lie in windows, SQuAD's figures by hand, the threshold for no answer, and the
-answers that the pipeline of transformers 4 gave."""
+"""Questions and contexts: rows, where answers lie in windows, and the answers that the pipeline of transformers 4 gave."""
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from lilliput import models
 from lilliput.config import FinetuneConfig
 from lilliput.errors import ConfigError
 from lilliput.tasks import Tokens
-from lilliput.tasks.question_answering import LONGEST, TASK, Reading, exact_match, f1, normal_words
+from lilliput.tasks.question_answering import LONGEST, TASK, Reading, Window
 from lilliput.tokenization import WindowEncoder
 from lilliput.train import finetune
 from lilliput.train.evaluate import outputs_of, predict
@@ -201,95 +200,6 @@ def test_a_context_without_tokens_has_no_answer(tiny):
     assert TASK.record(prediction, SPAN_LABELS, {})["prediction"] == {"text": [], "answer_start": []}
 
 
-# --- figures ---------------------------------------------------------------------------------------------------------
-
-
-def reading(answer, margin=1.0):
-    """A prediction of ``answer``, ``margin`` better than none."""
-    return Reading(answer, (), (0, len(answer)) if answer else None, margin, 0.0)
-
-
-def gold(*answers):
-    return tuple((0, answer) for answer in answers)
-
-
-def test_normal_forms():
-    assert normal_words("The  U.S.A.'s 2nd 'anthem' — an apple-pie!") == ["usas", "2nd", "anthem", "—", "applepie"]
-    assert normal_words("THE, a. an") == []
-    assert normal_words("theatre andean") == ["theatre", "andean"]
-
-
-@pytest.mark.parametrize(
-    ("found", "right", "exact", "overlap"),
-    [
-        ("the Eiffel Tower", "Eiffel tower.", 1, 1),
-        ("Eiffel Tower in Paris", "Eiffel Tower", 0, 2 * (2 / 4) * 1 / (2 / 4 + 1)),
-        ("Paris", "Eiffel Tower", 0, 0),
-        ("to be or not to be", "to be to", 0, 2 * (3 / 6) * 1 / (3 / 6 + 1)),
-        ("", "", 1, 1),
-        ("the", "", 1, 1),
-        ("", "Paris", 0, 0),
-    ],
-)
-def test_exact_match_and_f1_by_hand(found, right, exact, overlap):
-    assert exact_match(found, right) == exact
-    assert f1(found, right) == pytest.approx(overlap)
-
-
-def test_the_best_gold_answer_counts():
-    scores = TASK.metrics(
-        [reading("in Paris"), reading("1889")], [gold("Paris, France", "in Paris"), gold("May 1889")], SPAN_LABELS, {}
-    )
-    assert scores == {"f1": pytest.approx((1 + 2 / 3) / 2), "exact_match": 0.5}
-
-
-def test_questions_with_and_without_an_answer_are_told_apart():
-    predictions = [reading("Paris"), reading("1889"), reading(""), reading("Rome", -1.0)]
-    targets = [gold("Paris"), gold("May 1889"), gold(), gold()]
-    scores = TASK.metrics(predictions, targets, SPAN_LABELS, {"null_threshold": 0.5})
-    assert scores == {
-        "f1": pytest.approx((1 + 2 / 3 + 1 + 1) / 4),
-        "exact_match": 0.75,
-        "answerable_f1": pytest.approx((1 + 2 / 3) / 2),
-        "answerable_exact_match": 0.5,
-        "unanswerable_accuracy": 1.0,
-    }
-    assert TASK.metrics(predictions, targets, SPAN_LABELS, {})["unanswerable_accuracy"] == 0.5
-
-
-def test_the_threshold_is_fitted_for_the_best_f1():
-    # null - score:          -3 right      -2 wrong      -1 half right   1 nothing there   2 right
-    predictions = [reading("a b", 3), reading("x", 2), reading("c d", 1), reading("y", -1), reading("z", -2)]
-    targets = [gold("b"), gold("w"), gold("c"), gold(), gold("z")]
-    # Answering the first k: sums of F1 1, 2 - (k = 1), 2, 2 + 2/3, 1 + 2/3, 2 + 2/3. The first best one is k = 3.
-    assert TASK.fit(predictions, targets) == {"null_threshold": 0.0}
-    assert TASK.fit(predictions[:3], targets[:3]) == {}
-    assert TASK.fit([reading("a", 2)], [gold()]) == {"null_threshold": -3.0}
-    assert TASK.fit([reading("b", -4), reading("")], [gold("b"), gold()]) == {"null_threshold": 5.0}
-
-
-@given(st.lists(st.tuples(st.integers(-4, 4), st.booleans(), st.booleans()), min_size=1, max_size=12))
-def test_no_other_threshold_is_better(items):
-    predictions = [reading("a b" if right else "c", margin) for margin, _, right in items]
-    targets = [gold("a b") if answerable else gold() for _, answerable, _ in items]
-    found = TASK.fit(predictions, targets)
-
-    def score(threshold):
-        return TASK.metrics(predictions, targets, SPAN_LABELS, {"null_threshold": threshold})["f1"]
-
-    if found:
-        assert score(found["null_threshold"]) == pytest.approx(max(map(score, np.arange(-6, 6, 0.5))))
-    else:
-        assert all(targets)
-
-
-def test_records_hold_the_answer():
-    found = TASK.record(reading("Paris"), SPAN_LABELS, {})
-    assert found == {"prediction": {"text": ["Paris"], "answer_start": [0]}, "probabilities": None}
-    none = TASK.record(reading("Paris", -1), SPAN_LABELS, {"null_threshold": 0.0})
-    assert none["prediction"] == {"text": [], "answer_start": []}
-
-
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 QUESTIONS = [("was it good ?", CONTEXT), ("who ?", "un unwatchable naïve café, a movie! 漢字 😀"), ("?", "joy")]
@@ -339,8 +249,6 @@ def test_answers_are_those_of_the_pipeline_of_transformers_4(architecture, top_k
 def test_a_fitted_threshold_decides_where_nobody_says():
     (logits,) = [np.array([[1, 1], [3, 0], [0, 3]], dtype=np.float32)]
     chars = np.array([[0, 0], [0, 3], [4, 7]])
-    from lilliput.tasks.question_answering import Window
-
     found = Reading("the joy", (Window(logits, chars),), (0, 7), 6.0, 2.0)
     chance = np.exp(3) / (np.exp(3) + np.exp(1) + 1)
     best = {"score": pytest.approx(chance**2), "start": 0, "end": 7, "answer": "the joy"}
@@ -369,30 +277,30 @@ def test_callers_give_question_and_context():
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta"])
-def test_it_is_learnt_and_saved(architecture, checkpoint, tmp_path, quick_training):
-    """Which word follows "is"? Contexts are longer than a window, and some have no answer."""
+def test_it_is_learnt_and_saved(architecture, learner, tmp_path, quick_training):
+    """Where is the joy? Contexts are longer than a window, and some have no answer."""
     import json
 
-    words = ("film", "joy", "movie", "start", "finish", "text", "hello", "world")
     draw = np.random.default_rng(0)
-    for split, count in (("train", 150), ("validation", 30), ("test", 30)):
+    for split, count in (("train", 200), ("validation", 30), ("test", 30)):
         made = []
         for number in range(count):
-            line = [str(word) for word in draw.choice(words, draw.integers(8, 24))]
-            place = int(draw.integers(0, len(line) - 1))
-            if number % 4:
-                line[place] = "is"
-            answer = line[place + 1] if number % 4 else ""
-            start = len(" ".join([*line[: place + 1], ""]))
-            answers = {"text": [answer], "answer_start": [start]} if answer else {"text": [], "answer_start": []}
-            made.append({"question": "what is it ?", "context": " ".join(line), "answers": answers})
+            line = [
+                str(word) for word in draw.choice(["film", "movie", "start", "finish", "bad"], draw.integers(8, 24))
+            ]
+            answers = {"text": [], "answer_start": []}
+            if number % 3:
+                place = int(draw.integers(0, len(line)))
+                line[place] = "joy"
+                answers = {"text": ["joy"], "answer_start": [len(" ".join([*line[:place], ""]))]}
+            made.append({"question": "great ?", "context": " ".join(line), "answers": answers})
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
     result = finetune(
         FinetuneConfig(
             task="question-answering",
-            model=str(checkpoint(architecture)),
+            model=str(learner(architecture)),
             data=str(tmp_path),
-            epochs=4,
+            epochs=8,
             learning_rate=1e-2,
             batch_size=16,
             max_length=24,
@@ -400,10 +308,11 @@ def test_it_is_learnt_and_saved(architecture, checkpoint, tmp_path, quick_traini
             out=tmp_path / "out",
         )
     )
-    assert result["test"]["f1"] > 0.5
+    assert result["test"]["f1"] > 0.8
     assert "null_threshold" in result["settings"]
     model, tokenizer = models.load_finetuned(TASK, result["folder"]), models.load_tokenizer(result["folder"])
     assert models.labels_of(model) == SPAN_LABELS
     assert models.noted(model)["settings"] == result["settings"]
-    (found,) = predict(model, tokenizer, TASK, [("what is it ?", "hello " * 20 + "is joy")], 24)
+    (found,) = predict(model, tokenizer, TASK, [("great ?", "film " * 30 + "joy")], 24)
     assert len(found.windows) > 1
+    assert found.answer(result["settings"]).strip() == "joy"

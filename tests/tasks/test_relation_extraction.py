@@ -107,9 +107,9 @@ def test_a_mark_around_any_two_words_is_read_back(given, data):
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta"])
-def test_who_came_from_where_is_learnt_with_tokens_of_its_own(architecture, checkpoint, tmp_path, quick_training):
+def test_who_came_from_where_is_learnt_with_tokens_of_its_own(architecture, learner, tmp_path, quick_training):
     """Only the order of the markers tells the labels apart: all else is equal."""
-    words = ("film", "joy", "movie", "start", "finish", "text", "hello", "world")
+    words = ("film", "joy", "movie", "start", "finish", "bad", "great", "good")
     draw = np.random.default_rng(0)
     every = sorted({tuple(str(word) for word in draw.choice(words, 4, replace=False)) for _ in range(300)})
     for split, part in (("train", every[:160]), ("validation", every[160:190]), ("test", every[190:220])):
@@ -119,14 +119,14 @@ def test_who_came_from_where_is_learnt_with_tokens_of_its_own(architecture, chec
             sentence = f"{one} [{head}] {two} [/{head}] {three} [{tail}] {four} [/{tail}]"
             made.append({"text": sentence, "label": ("forward", "backward")[number % 2]})
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
-    source = checkpoint(architecture)
+    source = learner(architecture)
     result = finetune(
         FinetuneConfig(
             task="relation-extraction",
             model=str(source),
             data=str(tmp_path),
-            epochs=4,
-            learning_rate=5e-3,
+            epochs=8,
+            learning_rate=1e-2,
             batch_size=16,
             max_length=32,
             device="cpu",
@@ -139,11 +139,11 @@ def test_who_came_from_where_is_learnt_with_tokens_of_its_own(architecture, chec
     assert len({*ids, tokenizer.unk_token_id}) == 5
     assert tokenizer("x [E1] y")["input_ids"].count(ids[0]) == 1
     assert max(ids) < model.get_input_embeddings().num_embeddings
-    (prediction,) = predict(model, tokenizer, TASK, ["[E2] film [/E2] joy [E1] text [/E1]"], 32)
+    (prediction,) = predict(model, tokenizer, TASK, ["great [E2] film [/E2] joy [E1] bad [/E1]"], 32)
     assert models.labels_of(model)[prediction.argmax()] == "backward"
 
 
-def test_the_embedding_matrix_grows_where_it_must(checkpoint, tiny):
+def test_the_embedding_matrix_grows_where_it_must(tiny):
     from transformers import BertConfig, BertForSequenceClassification
 
     tokenizer = tiny.tokenizer()

@@ -305,10 +305,10 @@ def test_wrong_options_are_named(headed, asked):
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta"])
-def test_it_is_learnt_and_saved(architecture, checkpoint, tmp_path, quick_training):
+def test_it_is_learnt_and_saved(architecture, learner, tmp_path, quick_training):
     import json
 
-    kinds = {"film": "B-LOC", "joy": "B-PER", "movie": "I-LOC", "the": "O", "unwatchable": "O"}
+    kinds = {"film": "B-LOC", "joy": "B-PER", "movie": "I-LOC", "bad": "O", "great": "O"}
     draw = np.random.default_rng(0)
     for split, count in (("train", 120), ("validation", 20), ("test", 20)):
         lines = [[str(word) for word in draw.choice(list(kinds), draw.integers(3, 30))] for _ in range(count)]
@@ -317,9 +317,9 @@ def test_it_is_learnt_and_saved(architecture, checkpoint, tmp_path, quick_traini
     result = finetune(
         FinetuneConfig(
             task="token-classification",
-            model=str(checkpoint(architecture)),
+            model=str(learner(architecture)),
             data=str(tmp_path),
-            epochs=3,
+            epochs=8,
             learning_rate=1e-2,
             batch_size=16,
             max_length=16,
@@ -329,6 +329,6 @@ def test_it_is_learnt_and_saved(architecture, checkpoint, tmp_path, quick_traini
     )
     assert result["test"]["accuracy"] > 0.9
     model, tokenizer = models.load_finetuned(TASK, result["folder"]), models.load_tokenizer(result["folder"])
-    (prediction,) = predict(model, tokenizer, TASK, [("the", "film", "joy") * 8], 16)
+    (prediction,) = predict(model, tokenizer, TASK, [("bad", "film", "joy") * 8], 16)
     assert len(prediction.tags(models.labels_of(model))) == 24
     assert np.mean(np.array(prediction.tags(models.labels_of(model))) == ["O", "B-LOC", "B-PER"] * 8) > 0.9
