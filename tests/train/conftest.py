@@ -18,13 +18,14 @@ STEPS = 9
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of the loop ends with: digests of the returned (best) and of the last weights, metrics, and log."""
+    """What a run ends with: digests of the returned (best) and of the last weights, metrics, log, newest checkpoint."""
 
     folder: Path = field(compare=False)
     returned: str
     last: str
     best: dict[str, float]
     log: list[dict[str, Any]]
+    newest: str
 
 
 def digest(weights: dict[str, Any]) -> str:
@@ -59,16 +60,26 @@ def material(encoders: ModuleType) -> dict[str, Any]:
 
 @pytest.fixture
 def fit(checkpoint: Callable[[str], Path], encoders: ModuleType, material: dict[str, Any]) -> Callable[..., Outcome]:
-    """Fine-tune the tiny BERT (dropout on) in a folder; options go to the loop, ``config`` changes its settings."""
+    """Fine-tune the tiny BERT (dropout on) in a folder.
+
+    ``columns`` are added to the rows, ``options`` go to the loop, ``changes`` to its settings.
+    """
     import torch
     from safetensors.torch import load_file
 
     from lilliput import models
     from lilliput.config import FinetuneConfig
-    from lilliput.train import loop
+    from lilliput.train import checkpoints, loop
     from lilliput.train.evaluate import accuracy, logits_of
 
-    def fit(folder: Path, *, objective: Any = loop.label_loss, progress: Any = None, **changes: Any) -> Outcome:
+    def fit(
+        folder: Path,
+        *,
+        objective: Any = loop.label_loss,
+        columns: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> Outcome:
         config = FinetuneConfig(**{**material["config"], "out": folder, **changes})
         source = checkpoint("bert")
         torch.manual_seed(config.seed)
@@ -78,10 +89,12 @@ def fit(checkpoint: Callable[[str], Path], encoders: ModuleType, material: dict[
         def validate(model: Any) -> dict[str, float]:
             return {"score": accuracy(logits_of(model, tokenizer, held_out["texts"], 16), held_out["labels"])}
 
-        data = loop.encode(train["texts"], tokenizer, 16, labels=train["labels"])
-        model, best = loop.fit(model, tokenizer, data, config, folder, validate, objective=objective, progress=progress)
-        last = load_file(folder / "checkpoints" / f"checkpoint-{STEPS}" / "model.safetensors")
-        return Outcome(folder, digest(model.state_dict()), digest(last), best, log_of(folder))
+        data = loop.encode(train["texts"], tokenizer, 16, labels=train["labels"], **(columns or {}))
+        model, best = loop.fit(model, tokenizer, data, config, folder, validate, objective=objective, **(options or {}))
+        newest = checkpoints.newest(folder / "checkpoints")
+        assert newest is not None
+        last = load_file(newest / "model.safetensors")
+        return Outcome(folder, digest(model.state_dict()), digest(last), best, log_of(folder), newest.name)
 
     return fit
 

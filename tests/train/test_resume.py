@@ -58,62 +58,78 @@ def test_the_log_does_not_depend_on_where_checkpoints_lie(fit, tmp_path, save_ev
     assert fit(tmp_path / "cut", save_every=save_every) == whole
 
 
-def test_a_finished_training_is_not_trained_again(fit, tmp_path):
-    first = fit(tmp_path)
-
-    def never(model, batch):
-        raise AssertionError("trained again")
-
-    assert fit(tmp_path, objective=never) == first
+def never(model, batch):
+    """An objective that must not be asked."""
+    raise AssertionError("trained again")
 
 
-class _CrashOn:
-    """Crashes in the call of that number to any of the given functions, and in every later one."""
-
-    def __init__(self, monkeypatch, number, targets):
-        self.count, self.number = 0, number
-        for owner, name in targets:
-            monkeypatch.setattr(owner, name, self._guard(getattr(owner, name)))
-
-    def _guard(self, original):
-        def call(*args, **options):
-            self.count += 1
-            if self.count >= self.number:
-                raise Crash
-            return original(*args, **options)
-
-        return call
+WAYS = {
+    "to the last epoch": {},
+    "with patience": {"epochs": 6, "patience": 1},
+    "to a step within an epoch": {"options": {"max_steps": 7}},
+    "with accumulated batches": {"gradient_accumulation": 2},
+    "with a rate for each layer": {"options": {"layer_decay": 0.7}},
+}
 
 
-@pytest.mark.parametrize("call", range(1, 25, 3))
-def test_a_run_killed_inside_a_save_ends_as_if_it_had_not_been(fit, tmp_path, monkeypatch, expected, call):
-    """The calls are those of the second and third checkpoint: writing, flushing, sealing, removing the oldest."""
-    import transformers.modeling_utils
-    import transformers.trainer
+@pytest.fixture(scope="module")
+def _uninterrupted_ways():
+    return {}
 
-    targets = [
-        (torch, "save"),
-        (transformers.modeling_utils, "safe_save_file"),
-        (transformers.trainer.TrainerState, "save_to_json"),
-        (os, "fsync"),
-        (Path, "replace"),
-        (shutil, "rmtree"),
-    ]
-    original = loop.TrainingLoop._save_checkpoint
-    with monkeypatch.context() as patch:
 
-        def save(self, *args):
-            if self.state.global_step == 4 and not hasattr(save, "guard"):
-                save.guard = _CrashOn(patch, call, targets)
-            return original(self, *args)
+@pytest.fixture(params=WAYS)
+def way(request, _uninterrupted_ways, fit, tmp_path_factory):
+    """Settings of a run, and the outcome of the uninterrupted one."""
+    if request.param not in _uninterrupted_ways:
+        _uninterrupted_ways[request.param] = fit(tmp_path_factory.mktemp("whole"), **WAYS[request.param])
+    return WAYS[request.param], _uninterrupted_ways[request.param]
 
-        patch.setattr(loop.TrainingLoop, "_save_checkpoint", save)
+
+def test_a_finished_training_is_not_trained_again(fit, tmp_path, way):
+    settings, outcome = way
+    assert fit(tmp_path, **settings) == outcome
+    assert fit(tmp_path, objective=never, **settings) == outcome
+
+
+@pytest.mark.parametrize("step", [2, 5])
+def test_however_a_run_is_set_it_ends_as_if_it_had_not_been_interrupted(fit, tmp_path, way, step):
+    settings, outcome = way
+    with pytest.raises(Crash):
+        fit(tmp_path, objective=interrupt_at(step), **settings)
+    assert fit(tmp_path, **settings) == outcome
+
+
+def test_patience_runs_out_in_a_resumed_run_as_in_the_whole_one(fit, tmp_path):
+    """Whether the measurement that ends training was made before the interruption or is made after it."""
+    settings = WAYS["with patience"]
+    whole = fit(tmp_path / "whole", **settings)
+    measured = [line for line in whole.log if line["event"] == "validation"]
+    assert 1 < len(measured) < 6
+    assert measured[-1]["epoch"] - whole.best["epoch"] == 1
+    last = measured[-1]["step"]
+    assert whole.newest == f"checkpoint-{last}"
+    folder = tmp_path / "cut"
+    shutil.copytree(whole.folder, folder)
+    shutil.rmtree(folder / "checkpoints" / f"checkpoint-{last}")  # as if killed before the last checkpoint
+    assert fit(folder, **settings) == whole
+
+
+def test_what_a_collator_draws_is_drawn_again(fit, tmp_path, checkpoint):
+    """As the masks of masked language modelling are; batches are made ahead of the step that reads them."""
+    from lilliput import models
+
+    pad = loop.DataCollatorWithPadding(models.load_tokenizer(checkpoint("bert")))
+
+    def collate(rows):
+        batch = pad(rows)
+        hidden = torch.rand(batch["input_ids"].shape) < 0.3
+        return {**batch, "input_ids": batch["input_ids"].masked_fill(hidden, 4)}
+
+    whole = fit(tmp_path / "whole", options={"collate": collate})
+    for step in (4, 5, 8):
         with pytest.raises(Crash):
-            fit(tmp_path)
-    kept = checkpoints.newest(tmp_path / "checkpoints")
-    assert kept is not None
-    assert checkpoints.step_of(kept) in (2, 4, 6)
-    assert fit(tmp_path) == expected
+            fit(tmp_path / str(step), options={"collate": collate}, objective=interrupt_at(step))
+        assert fit(tmp_path / str(step), options={"collate": collate}) == whole
 
 
 @pytest.mark.parametrize("spoil", ["truncate", "flip", "delete", "seal"])
@@ -145,6 +161,58 @@ def test_where_every_checkpoint_is_broken_training_does_not_start_again_by_itsel
     with pytest.raises(TrainingError, match=r"no checkpoint is whole \(checkpoint-6: model\.safetensors is damaged; "):
         fit(tmp_path)
     assert len(list((tmp_path / "checkpoints").glob("checkpoint-*"))) == 2
+
+
+def test_damaged_best_weights_are_an_error_where_training_is_past_them(fit, tmp_path):
+    outcome = fit(tmp_path)
+    best = tmp_path / "checkpoints" / f"best-{outcome.best['step']}" / "model.safetensors"
+    best.write_bytes(best.read_bytes()[:-1] + b"x")
+    with pytest.raises(
+        TrainingError, match=r"the best weights so far are lost \(model\.safetensors is damaged\); delete"
+    ):
+        fit(tmp_path)
+    shutil.rmtree(best.parent)
+    with pytest.raises(TrainingError, match=r"the best weights so far are lost \(nothing is there\); delete"):
+        fit(tmp_path)
+
+
+def test_damaged_best_weights_are_made_again_where_training_comes_by_them(fit, tmp_path, expected, caplog):
+    with pytest.raises(Crash):
+        fit(tmp_path, objective=interrupt_at(4))
+    (tmp_path / "checkpoints" / "best-3" / "validation.json").write_text("{}")
+    with caplog.at_level(logging.WARNING, "lilliput"):  # the checkpoint is that of step 2
+        assert fit(tmp_path) == expected
+    assert "best-3 can't be used: validation.json is damaged; training goes on before that step" in caplog.text
+
+
+def test_a_checkpoint_holds_all_that_going_on_takes(fit, tmp_path):
+    fit(tmp_path)
+    files = json.loads((tmp_path / "checkpoints" / "checkpoint-8" / "seal.json").read_text())
+    parts = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
+    assert set(parts) <= set(files)
+    state = json.loads((tmp_path / "checkpoints" / "checkpoint-8" / "trainer_state.json").read_text())
+    assert state["global_step"] == 8  # the position in the data: batches are numbered
+
+
+@pytest.mark.parametrize("how", ["another state", "no state", "no file"])
+def test_generators_that_can_not_be_set_back_are_an_error(fit, tmp_path, monkeypatch, how):
+    with pytest.raises(Crash):
+        fit(tmp_path, objective=interrupt_at(5))
+    newest = tmp_path / "checkpoints" / "checkpoint-4"
+    if how == "no file":
+        (newest / "rng_state.pth").unlink()
+    else:
+        state = {"another state": {"python": 1}, "no state": {}}[how]
+        torch.save(state, newest / "rng_state.pth")
+    (newest / "seal.json").unlink()
+    checkpoints.seal(newest)
+    message = (
+        "checkpoint-4: 0 processes made this checkpoint"
+        if how == "no file"
+        else "generators can't go on from where they"
+    )
+    with pytest.raises(TrainingError, match=message):
+        fit(tmp_path)
 
 
 def test_a_killed_process_resumes_and_ends_as_if_it_had_not_been(tmp_path, expected, checkpoint, material, fit):
