@@ -48,7 +48,8 @@ def pretrain(config: PretrainConfig, progress: Progress | None = None) -> dict[s
     corpus = Corpus(config)
     model, tokenizer = _start(config)
     masking = Masking(tokenizer, config.mask, config.whole_words)
-    recipe = config.model_dump(mode="json", exclude={"out", "save_every", "corpus", "model", "tokenizer"})
+    named = {"corpus", "model", "revision", "architecture", "tokenizer"}  # what is there counts, not its name
+    recipe = config.model_dump(mode="json", exclude={"out", "save_every", *named})
     with Run(config.out, "pretrain") as run:
         packed = _packed(run, corpus, tokenizer, config, progress)
         stage = run.stage(

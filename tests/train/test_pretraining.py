@@ -230,6 +230,9 @@ def test_the_same_command_again_is_reused_and_the_corpus_by_others(run, corpus, 
     first = run()
     assert run() == {**first, "reused": True}
     assert run(save_every=7)["reused"]
+    moved = corpus.with_name("moved.txt")
+    moved.write_text(corpus.read_text())
+    assert run(corpus=(str(moved),))["reused"]
     packed = []
     original = packing.pack
     monkeypatch.setattr(packing, "pack", lambda *given: packed.append(1) or original(*given))
