@@ -150,7 +150,7 @@ class TokenClassification(Task):
                 first[word] = place
         shifts = [0 if begins is None or word is None else begins[word] for word in words]
         spans = [(token.span[0] + shift, token.span[1] + shift) for token, shift in zip(whole, shifts, strict=True)]
-        logits = np.stack([token.logits for token in whole]) if whole else np.zeros((0, 0), dtype=np.float32)
+        logits = np.stack([token.logits for token in whole]) if whole else outputs[0][:0]
         return Tagging(text, tuple(token.text for token in whole), np.array(spans).reshape(-1, 2), logits, first)
 
     def metrics(

@@ -1,4 +1,4 @@
-"""Questions and contexts: rows, where answers lie in windows, and the answers that the pipeline of transformers 4 gave."""
+"""Questions and contexts: rows, answers in windows, and what the pipeline of transformers 4 answered."""
 
 import numpy as np
 import pytest

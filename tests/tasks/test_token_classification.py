@@ -226,6 +226,13 @@ def test_a_word_that_vanished_is_outside_and_counted():
     assert scores["f1"] == pytest.approx(2 / 3)
 
 
+def test_an_input_without_tokens_is_outside_of_everything(tiny):
+    found = windows_of(tiny.tokenizer(), ("\u200b", "\u200b"), 12)
+    prediction = TASK.predict(("\u200b", "\u200b"), found, [np.zeros((2, 5), dtype=np.float32)], {})
+    assert prediction.tags(NAMES) == ["O", "O"]
+    assert TASK.answer(None, prediction, NAMES, {}, tokenizer=tiny.tokenizer().backend_tokenizer) == []
+
+
 def test_no_entities_anywhere_are_no_warning():
     assert TASK.metrics([tagging(["O"])], [(4,)], NAMES, {})["f1"] == 0
 
