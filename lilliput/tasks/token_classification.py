@@ -82,6 +82,7 @@ class TokenClassification(Task):
     inputs = ("text",)
     per_token = True
     fewest_labels = 2
+    brief: ClassVar[Mapping[str, Any]] = {"aggregation_strategy": "first"}
     overlap = 0.5
 
     def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:

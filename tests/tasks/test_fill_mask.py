@@ -12,7 +12,13 @@ from lilliput.tasks.fill_mask import TASK, Filled
 from lilliput.train import sources
 
 MASK = {"bert": "[MASK]", "roberta": "<mask>", "distilbert": "[MASK]", "electra": "[MASK]"}
-TEXTS = ["the film was MASK", "MASK", "MASK film was MASK!", "the MASK 漢字 MASK not MASK 😀", "naïve MASK, it was good."]
+TEXTS = [
+    "the film was MASK",
+    "MASK",
+    "MASK film was MASK!",
+    "the MASK 漢字 MASK not MASK 😀",
+    "naïve MASK, it was good.",
+]
 
 
 def assert_same(found, expected):
