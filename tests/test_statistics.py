@@ -139,3 +139,33 @@ def test_pairs_of_different_length_are_refused() -> None:
         statistics.calibration_error([[0.5, 0.5]], [0, 1])
     with pytest.raises(ValueError, match="median"):
         statistics.median_interval([])
+
+
+def test_jackknife_of_a_mean_is_students_interval() -> None:
+    # 2, 4, 9: mean 5, s² = (9 + 1 + 16) / 2 = 13, standard error sqrt(13 / 3), t of 2 degrees 4.3027.
+    values = [2.0, 4.0, 9.0]
+    found = statistics.jackknife(lambda rows: float(np.mean([values[i] for i in rows])), range(3))
+    assert found.value == 5
+    assert found.high - 5 == pytest.approx(4.302653 * (13 / 3) ** 0.5, rel=1e-5)
+    assert found.low == pytest.approx(10 - found.high)
+
+
+def test_jackknife_of_groups_covers_an_f1_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+
+    def f1(rows) -> float:  # type: ignore[no-untyped-def]
+        gold, found = drawn[0, rows], drawn[1, rows]
+        return float(2 * (gold & found).sum() / max(gold.sum() + found.sum(), 1))
+
+    hits = 0
+    for _ in range(200):
+        gold = rng.random(300) < 0.3
+        drawn = np.array([gold, np.where(rng.random(300) < 0.2, ~gold, gold)])
+        found = statistics.jackknife(f1, np.arange(300))
+        hits += found.low <= 2 * 0.3 * 0.8 / (0.3 + 0.3 * 0.8 + 0.7 * 0.2) <= found.high
+    assert 180 <= hits <= 198  # 95% of 200 is 190, with a standard deviation of 3
+
+
+def test_jackknife_needs_two_items() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        statistics.jackknife(lambda rows: 1.0, [3])

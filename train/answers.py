@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,6 +69,8 @@ class Answers:
         if self.task.metric == "accuracy" and self.labels is not None and not self.task.per_token:
             gold, found = self.labels
             return statistics.accuracy((gold[rows] == found[rows]).all(axis=1))
+        if len(rows) < 2:
+            return Estimate(self._value(rows), math.nan, math.nan)
         return statistics.jackknife(self._value, rows)
 
     def _value(self, rows: Sequence[int]) -> float:

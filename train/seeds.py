@@ -51,16 +51,20 @@ def pooled(stages: Mapping[int, Stage]) -> dict[str, Any] | None:
     return {"n": len(ids), "accuracy": found.value, "ci": [found.low, found.high]}
 
 
-def in_words(summary: Mapping[str, Any]) -> str:
-    """The test metrics as ``accuracy 0.876 ± 0.004``, mean and standard deviation."""
-    sd = summary["sd"]["test"]
+def in_words(result: Mapping[str, Any]) -> str:
+    """A line on a fine-tuning: of one model its validation metrics, of several seeds what they are on test, as
+    ``accuracy 0.876 ± 0.004``, mean and standard deviation."""
+    if "runs" not in result:
+        return "validation: " + ", ".join(f"{name} {value:.3f}" for name, value in result["validation"].items())
+    sd = result["sd"]["test"]
     figures = ", ".join(
         f"{name} {value:.3f}" + (f" ± {sd[name]:.3f}" if name in sd else "")
-        for name, value in summary["mean"]["test"].items()
+        for name, value in result["mean"]["test"].items()
     )
-    pool = summary["pooled"]
+    pool = result["pooled"]
     more = f"; pooled accuracy {pool['accuracy']:.3f} ({pool['ci'][0]:.3f} to {pool['ci'][1]:.3f})" if pool else ""
-    return f"test over {len(summary['runs'])} seeds: {figures}{more}"
+    count = len(result["runs"])
+    return f"test over {count} seed{'s' * (count != 1)}: {figures}{more}"
 
 
 def _kept(result: Mapping[str, Any]) -> dict[str, Any]:

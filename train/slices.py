@@ -44,8 +44,9 @@ def groups(
     quartile = np.searchsorted(np.quantile(words, (0.25, 0.5, 0.75)), words, side="left")  # [rows] from 0 to 3
     for number in np.unique(quartile).tolist():
         rows = np.flatnonzero(quartile == number)
-        low, high = words[rows].min(), words[rows].max()
-        yield Group("length", f"{low} words" if low == high else f"{low} to {high} words", rows)
+        low, high = int(words[rows].min()), int(words[rows].max())
+        span = f"{low} to {high} words" if low < high else "1 word" if high == 1 else f"{high} words"
+        yield Group("length", span, rows)
     if labels is not None:
         for number, name in enumerate(names):
             if labels[:, number].any():

@@ -155,11 +155,11 @@ def finetune(
     from lilliput.config import FinetuneConfig, build
     from lilliput.terminal import Terminal
     from lilliput.train import finetune as run
+    from lilliput.train.seeds import in_words
 
     with Terminal(console()) as terminal:
         result = run(build(FinetuneConfig, config, **flags), terminal.progress)
-    scores = ", ".join(f"{name} {value:.3f}" for name, value in result["validation"].items())
-    finish(result, json_file, f"validation: {scores}; saved in {result['folder']}")
+    finish(result, json_file, f"{in_words(result)}; saved in {result['folder']}")
 
 
 def distill(

@@ -15,6 +15,7 @@ from lilliput.errors import ConfigError, DataError, ModelError
 from lilliput.runs import Run
 from lilliput.train import finetune, finetuning, sources
 from lilliput.train.evaluate import logits_of
+from lilliput.train.seeds import in_words
 
 pytestmark = pytest.mark.usefixtures("quick_training")
 
@@ -182,3 +183,147 @@ def test_nothing_of_ours_is_logged_while_all_goes_well(run, caplog):
     with caplog.at_level(logging.WARNING, "lilliput"):
         run(epochs=1)
     assert [record for record in caplog.records if record.name.startswith("lilliput")] == []
+
+
+# --- which weights are kept, and how they are trained ----------------------------------------------------------------
+
+
+def validations(folder):
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] == "validation"]
+
+
+@pytest.fixture
+def scores(tmp_path, encoders):
+    """Texts with a number each, for regression."""
+    for split, start, count in (("train", 0, 24), ("validation", 24, 8), ("test", 32, 8)):
+        rows = [(text, f"{len(text) % 7 / 2}") for text, _ in encoders.rows(count, start)]
+        encoders.write_csv(tmp_path / "scores" / f"{split}.csv", rows)
+    return tmp_path / "scores"
+
+
+@pytest.mark.parametrize(("metric", "best"), [("rmse", min), ("pearson", max)])
+def test_the_metric_chooses_the_weights_also_one_that_falls(run, scores, tmp_path, monkeypatch, metric, best):
+    monkeypatch.setattr(finetuning.loop, "bf16_is_fast", lambda device: False)  # log and result are of one precision
+    result = run(data=str(scores), task="regression", metric=metric, epochs=5, learning_rate=2e-2)
+    seen = validations(tmp_path / "out" / "teacher")
+    values = [line[metric] for line in seen]
+    assert len(set(values)) > 1
+    assert result["validation"][metric] == pytest.approx(best(values), rel=1e-4)
+    assert result["best_epoch"] == values.index(best(values)) + 1
+
+
+def test_an_unknown_metric_is_refused_before_training(run):
+    def refuse(done, total, what):
+        raise AssertionError("training began")
+
+    with pytest.raises(ConfigError, match="--metric f2: classification has accuracy, macro_f1, weighted_f1, mcc"):
+        run(metric="f2", progress=refuse)
+
+
+def test_patience_class_weights_and_layer_decay_reach_the_loop(run, monkeypatch):
+    given = {}
+    fit = finetuning.loop.fit
+
+    def spy(*args, **options):
+        given.update(options, config=args[3])
+        return fit(*args, **options)
+
+    monkeypatch.setattr(finetuning.loop, "fit", spy)
+    run(class_weights="balanced", layer_decay=0.8, patience=1, epochs=1)
+    assert given["objective"].weights == (1.0, 1.0)
+    assert given["layer_decay"] == 0.8
+    assert given["config"].patience == 1
+
+
+def test_the_evaluation_is_beside_the_model(run, tmp_path):
+    result = run(epochs=1)
+    folder = tmp_path / "out" / "teacher"
+    assert {"predictions.parquet", "evaluation.html"} <= {path.name for path in folder.iterdir()}
+    assert result["evaluation"]["score"] == result["test"]["accuracy"]
+    assert result["evaluation"]["n"] == 8
+
+
+def test_a_column_gives_slices(run, encoders, tmp_path):
+    import csv
+
+    for split, start, count in (("train", 0, 24), ("validation", 24, 8), ("test", 32, 40)):
+        (tmp_path / "sliced").mkdir(exist_ok=True)
+        with (tmp_path / "sliced" / f"{split}.csv").open("w", encoding="utf-8", newline="") as file:
+            rows = [(*row, ("web", "mail")[i % 4 // 2]) for i, row in enumerate(encoders.rows(count, start))]
+            csv.writer(file).writerows([("text", "label", "source"), *rows])
+    result = run(data=str(tmp_path / "sliced"), slice_column="source", epochs=1)
+    parts = {one["value"]: one["n"] for one in result["evaluation"]["slices"] if one["by"] == "source"}
+    assert parts == {"web": 20, "mail": 20}
+
+
+# --- several seeds ---------------------------------------------------------------------------------------------------
+
+
+def test_several_seeds_are_several_stages_with_mean_and_deviation(run, tmp_path):
+    result = run(seeds=(1, 2, 3), epochs=1)
+    out = tmp_path / "out"
+    scores = [json.loads((out / f"teacher-seed{seed}" / "result.json").read_text())["test"] for seed in (1, 2, 3)]
+    values = np.array([one["accuracy"] for one in scores])
+    assert result["mean"]["test"]["accuracy"] == pytest.approx(values.mean())
+    assert result["sd"]["test"]["accuracy"] == pytest.approx(np.sqrt(((values - values.mean()) ** 2).sum() / 2))
+    assert [one["seed"] for one in result["runs"]] == [1, 2, 3]
+    assert result["pooled"] is None  # the seeds share one test split
+    assert json.loads((out / "summary.json").read_text()) == {
+        key: value for key, value in result.items() if key not in ("folder", "reused")
+    }
+    weights = [load_file(out / f"teacher-seed{seed}" / "model.safetensors") for seed in (1, 2)]
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert run(seeds=(1, 2, 3), epochs=1)["reused"]
+    assert not run(seeds=(1, 4), epochs=1)["reused"]
+    line = in_words(result)
+    assert line.startswith(f"test over 3 seeds: accuracy {values.mean():.3f} ± {values.std(ddof=1):.3f}, macro_f1 ")
+    assert in_words(run(seeds=(2,), epochs=1)).startswith(f"test over 1 seed: accuracy {values[1]:.3f}, ")
+
+
+def test_an_interrupted_seed_does_not_cost_the_finished_ones(run, tmp_path):
+    def stop(done, total, what):
+        if what.startswith("teacher-seed2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(seeds=(1, 2), epochs=1, progress=stop)
+    first = (tmp_path / "out" / "teacher-seed1" / "stage.json").read_bytes()
+    run(seeds=(1, 2), epochs=1)
+    assert (tmp_path / "out" / "teacher-seed1" / "stage.json").read_bytes() == first
+
+
+@pytest.fixture
+def folds(monkeypatch, encoders, tmp_path):
+    """Stands for the embedded data: a data set for each fold, their tests without a row in common."""
+    for fold in range(3):
+        splits = (("train", 60 + 24 * fold, 24), ("validation", 40, 8), ("test", 8 * fold, 8))
+        for split, start, count in splits:
+            encoders.write_csv(tmp_path / f"fold{fold}" / f"{split}.csv", encoders.rows(count, start))
+    load = sources.load
+
+    def fold_of(config):
+        return load(config.model_copy(update={"data": str(tmp_path / f"fold{config.seed % 3}")}))
+
+    monkeypatch.setattr(finetuning.sources, "load", fold_of)
+
+
+@pytest.mark.usefixtures("folds")
+def test_folds_of_disjoint_tests_are_pooled(run, tmp_path):
+    result = run(data="sentiment", seeds=(0, 1, 2), epochs=1)
+    hits = sum(round(one["test"]["accuracy"] * 8) for one in result["runs"])
+    assert result["pooled"]["n"] == 24
+    assert result["pooled"]["accuracy"] == pytest.approx(hits / 24)
+    low, high = result["pooled"]["ci"]
+    assert 0 <= low <= hits / 24 <= high <= 1
+    assert f"; pooled accuracy {hits / 24:.3f} ({low:.3f} to {high:.3f})" in in_words(result)
+    assert run(data="sentiment", seeds=(0, 3), epochs=1, out="same")["pooled"] is None  # fold 0 twice
+
+
+@pytest.mark.usefixtures("folds")
+def test_every_fold_has_a_search_of_its_own(run, tmp_path):
+    """Validation of one fold is test of another: settings found there would have seen it."""
+    result = run(data="sentiment", seeds=(0, 1, 3), epochs=2, trials=1)
+    made = {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()}
+    assert made == {"trials-seed0", "trials-seed1", "teacher-seed0", "teacher-seed1", "teacher-seed3"}
+    assert len(result["runs"]) == 3

@@ -13,7 +13,7 @@ import yaml
 
 from lilliput.config import FinetuneConfig
 from lilliput.errors import TrainingError
-from lilliput.train import finetune, search
+from lilliput.train import finetune, loop, search
 from lilliput.train.search import space
 
 
@@ -147,7 +147,8 @@ def tiny_config(checkpoint, encoders, tmp_path):
 
 
 @pytest.mark.usefixtures("quick_training")
-def test_the_best_settings_are_trained_and_written_down(tiny_config):
+def test_the_best_settings_are_trained_and_written_down(tiny_config, monkeypatch):
+    monkeypatch.setattr(loop, "bf16_is_fast", lambda device: False)
     result = finetune(tiny_config)
     found = result["search"]
     assert len(found["trials"]) == 3
