@@ -12,7 +12,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check links bench clean
+.PHONY: help setup demo test check links bench bench-train clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -56,6 +56,20 @@ links:  ## .links/lilliput, a tree of symbolic links for type checkers and edito
 bench: setup  ## measure the demo and write the figures and the README's table
 	$(BIN)/lilliput demo --out runs/demo --results benchmarks/results/demo.json
 	$(BIN)/python -m lilliput.benchmarks.readme benchmarks/results/demo.json README.md
+
+PIECES := benchmarks/results/train
+TRAINING := $(BIN)/python -m lilliput.benchmarks.training
+
+bench-train: setup  ## measure the training figures, in pieces of less than an hour; about an hour and a half
+	$(TRAINING).teachers --out $(PIECES)/teachers.json
+	$(TRAINING).language_models --out $(PIECES)/language_models.json
+	$(TRAINING).speed --out $(PIECES)/speed.json
+	$(TRAINING).resume --out $(PIECES)/resume.json
+	$(TRAINING).faults --out $(PIECES)/faults.json
+	$(TRAINING).generated ner --out $(PIECES)/ner.json
+	$(TRAINING).generated qa --out $(PIECES)/qa.json
+	$(TRAINING).generated relation --out $(PIECES)/relation.json
+	$(TRAINING).targets $(PIECES)/*.json --out $(PIECES).json --page docs/train.md
 
 clean:  ## remove what set-up and the tools made; runs/ and the download cache stay
 	rm -rf $(VENV) .links .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -83,6 +83,24 @@ def merge(paths: Sequence[Path], targets: Sequence[Target]) -> dict[str, Any]:
     return {"figures": [_judged(target, measured.get(target.id)) for target in targets], "pieces": pieces}
 
 
+def table(figures: Sequence[Mapping[str, Any]]) -> str:
+    """The figures as a Markdown table, with the command that measured each."""
+    lines = ["| figure | measured | target | status | command |", "| --- | ---: | ---: | --- | --- |"]
+    for figure in figures:
+        bound = "≤" if figure["direction"] == "at most" else "≥"
+        command = f"`{figure['command']}`" if figure["command"] else ""
+        cells = (figure["id"], _shown(figure), f"{bound} {figure['target']:g}", figure["status"], command)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _shown(figure: Mapping[str, Any]) -> str:
+    if figure["value"] is None:
+        return "not measured"
+    interval = " ({:.4g} to {:.4g})".format(*figure["ci"]) if figure["ci"] else ""
+    return f"{figure['value']:.4g}{interval} {figure['unit']}"
+
+
 def _judged(target: Target, found: Mapping[str, Any] | None) -> dict[str, Any]:
     value = found["value"] if found else None
     seen = Seen(value, found["ci"]) if found and value is not None else None

@@ -34,7 +34,12 @@ def block(report: Mapping[str, Any]) -> str:
 
 
 def updated(text: str, name: str, report: Mapping[str, Any], path: Path) -> str:
-    """The Markdown ``text`` with the table ``name`` written anew.
+    """The Markdown ``text`` with the report's table ``name`` written anew; errors as of :func:`replaced`."""
+    return replaced(text, name, block(report), path)
+
+
+def replaced(text: str, name: str, content: str, path: Path) -> str:
+    """The Markdown ``text`` with ``content`` between the markers of ``name``.
 
     Raises:
         ConfigError: the markers are not there, once and in order; ``path`` is what the message calls the file.
@@ -44,7 +49,7 @@ def updated(text: str, name: str, report: Mapping[str, Any], path: Path) -> str:
     _, closed, tail = rest.partition(END)
     if not found or not closed or start in rest:
         raise ConfigError(f"{path}: needs {start} once, with {END} after it")
-    return f"{head}{start}\n{block(report)}\n{END}{tail}"
+    return f"{head}{start}\n{content}\n{END}{tail}"
 
 
 def main(

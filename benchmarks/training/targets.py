@@ -10,8 +10,9 @@ import typer
 
 from lilliput.benchmarks import pieces
 from lilliput.benchmarks.figures import Seen, Target
+from lilliput.benchmarks.readme import replaced
 from lilliput.errors import LilliputError
-from lilliput.runs import write_json
+from lilliput.runs import write_json, write_text
 
 
 def _elsewhere(report: Any) -> Seen | None:
@@ -41,11 +42,15 @@ TARGETS = (
 def main(
     measured: Annotated[list[Path], typer.Argument(help="Pieces, as the commands of this folder write them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the judged figures go.")],
+    page: Annotated[Path | None, typer.Option(help="Markdown page whose table of figures is written anew.")] = None,
 ) -> None:
     """Merge the pieces of the training figures."""
     try:
         merged = pieces.merge(measured, TARGETS)
         write_json(out, merged)
+        if page:
+            text = page.read_text(encoding="utf-8")
+            write_text(page, replaced(text, out.stem, pieces.table(merged["figures"]), page))
     except (LilliputError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
