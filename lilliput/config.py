@@ -175,8 +175,8 @@ class FinetuneConfig(TrainingConfig):
     @field_validator("seeds")
     @classmethod
     def _distinct_seeds(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and (not value or len(set(value)) < len(value) or min(value) < 0):
-            raise ValueError("must be different whole numbers, zero or above")
+        if value is not None and (not value or len(set(value)) < len(value) or min(value) < 0 or max(value) >= 2**31):
+            raise ValueError("must be different whole numbers from 0 to 2147483647")
         return value
 
 

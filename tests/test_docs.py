@@ -27,6 +27,8 @@ PAGE_OF = {
     "verify": "predict",
     "doctor": "predict",
 }
+COMMAND_OF = {"train": "finetune"}
+"""The command whose options a page lists, where the page is not called after it."""
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
 
 
@@ -177,7 +179,8 @@ def stated_defaults():
         tables = re.findall(r"^\| option \| default .*\n(?:\|.*\n)+", page.read_text(encoding="utf-8"), re.MULTILINE)
         for row in "".join(tables).splitlines():
             flags, values = (cell.replace("`", "").split(", ") for cell in row.split("|")[1:3])
-            yield from ((page.stem, *pair) for pair in zip(flags, values, strict=True) if FLAG.search(flags[0]))
+            command = COMMAND_OF.get(page.stem, page.stem)
+            yield from ((command, *pair) for pair in zip(flags, values, strict=True) if FLAG.search(flags[0]))
 
 
 @pytest.mark.parametrize(("command", "flag", "stated"), list(stated_defaults()))
@@ -188,17 +191,22 @@ def test_the_defaults_on_a_page_are_the_defaults(command, flag, stated):
     elif isinstance(default, tuple):
         assert tuple(stated.strip().split(",")) == default
     elif default is None:
-        assert stated.strip() in ("all", "none", "the folder's name")
+        assert stated.strip() in ("all", "none", "the folder's name", "the task's")
     else:
         assert stated.strip() == default
 
 
-YAML = [(path, block) for path in PAGES for block in blocks(path, "yaml")]
+YAML = [
+    (path, block)
+    for path in PAGES
+    if COMMAND_OF.get(path.stem, path.stem) in CONFIGS  # on other pages it is for other programs
+    for block in blocks(path, "yaml")
+]
 
 
 @pytest.mark.parametrize(("path", "block"), YAML, ids=[f"{path.name}-{i}" for i, (path, _) in enumerate(YAML)])
 def test_configurations_on_a_page_are_read(path, block, tmp_path):
-    kind = CONFIGS[path.stem]
+    kind = CONFIGS[COMMAND_OF.get(path.stem, path.stem)]
     (tmp_path / "config.yaml").write_text(block, encoding="utf-8")
     built = config.build(kind, tmp_path / "config.yaml", out=tmp_path)
     assert built.model_fields_set == set(yaml.safe_load(block)) | {"out"}
