@@ -104,7 +104,7 @@ class MultiLabel(Classification):
         names: Sequence[str],
         settings: Mapping[str, Any],
         *,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | None = None,
         top_k: int | None = None,
         above_threshold: bool = False,
         **options: Any,

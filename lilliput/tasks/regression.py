@@ -94,7 +94,7 @@ class Regression(Classification):
         names: Sequence[str],
         settings: Mapping[str, Any],
         *,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | None = None,
         **options: Any,
     ) -> Any:
         """``{"label": "score", "score": number}``, as the text-classification pipeline of transformers gives it."""
