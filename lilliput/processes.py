@@ -10,11 +10,15 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from lilliput.errors import PeerError
 
 T = TypeVar("T")
+
+PATIENCE = timedelta(hours=6)
+"""How long processes wait for each other: the main one may have a corpus to read."""
 
 _FIRST = "lilliput/failed"
 """Key of the store that all processes share: the one that failed first."""
@@ -122,7 +126,11 @@ def _group() -> Any:
         if has_gpu:
             torch.cuda.set_device(local_rank())
         distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if has_gpu else "gloo", store=_store(), rank=rank(), world_size=count()
+            "cpu:gloo,cuda:nccl" if has_gpu else "gloo",
+            store=_store(),
+            rank=rank(),
+            world_size=count(),
+            timeout=PATIENCE,
         )
     return distributed
 

@@ -1,8 +1,8 @@
 """The training loop: transformers' Trainer with atomic checkpoints, a repeatable order, and no silent NaN.
 
 Fine-tuning, pretraining and every retraining step of compression run on it; they differ in the loss only (see
-:class:`Objective`). Started several times by ``torchrun`` or ``accelerate launch``, the processes share the rows of each
-step and average their gradients, and the main one writes.
+:class:`Objective`). Started several times by ``torchrun`` or ``accelerate launch``, the processes share each step's rows
+and average their gradients, and the main one writes.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ def bf16_is_fast(device: torch.device) -> bool:
 
 class TrainingLoop(transformers.Trainer):
     """``Trainer`` with an :class:`Objective`, atomic checkpoints and a stop on a loss that is not finite."""
+
+    objective: Objective
 
     def __init__(
         self, *args: Any, batches: LengthGroupedBatches, objective: Objective, layer_decay: float, **options: Any
@@ -218,7 +220,7 @@ class TrainingLoop(transformers.Trainer):
                 torch.cuda.set_rng_state_all(state["cuda"])
             elif self.args.device.type == "cuda":
                 torch.cuda.set_rng_state(state["cuda"])
-        except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # whatever is wrong with it
             raise TrainingError(
                 f"{path}: the random generators can't go on from where they were ({error}); "
                 f"resume on devices as before, or delete {self._folder} to start again"
@@ -260,7 +262,7 @@ def fit(
         The model with the best weights, on its device, and their validation metrics with ``step`` and ``epoch``.
 
     Raises:
-        TrainingError: the loss became NaN or infinite (the message names the rows), or ``folder`` holds what is damaged.
+        TrainingError: the loss became NaN or infinite (the message names the rows), or a checkpoint is damaged.
         DataError: there are fewer rows than processes.
     """
     kind = type(model)  # sharding changes it

@@ -8,6 +8,7 @@ training, bit for bit.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -42,7 +43,7 @@ def train(folder: Path) -> None:
     from rich.console import Console
     from transformers import BertConfig, BertForSequenceClassification, DataCollatorWithPadding
 
-    from lilliput.config import LoopConfig
+    from lilliput.config import LoopConfig, build
     from lilliput.terminal import quiet_libraries
     from lilliput.train import loop
 
@@ -72,7 +73,9 @@ def train(folder: Path) -> None:
             max_position_embeddings=16,
         )
     )
-    config = LoopConfig(epochs=4, batch_size=8, learning_rate=1e-3, save_every=SAVE_EVERY, max_length=16, device="cpu")
+    config = build(
+        LoopConfig, epochs=4, batch_size=8, learning_rate=1e-3, save_every=SAVE_EVERY, max_length=16, device="cpu"
+    )
     loop.fit(model, tokenizer, data.select(range(128)), config, folder, validate)
 
 
@@ -121,12 +124,14 @@ def kill(folder: Path, draw: random.Random, in_save: bool) -> dict[str, Any]:
     def lines() -> int:
         return log.read_bytes().count(b"\n") if log.exists() else 0
 
+    def is_past(line: int) -> bool:
+        return lines() > line
+
     while True:
         shutil.rmtree(folder, ignore_errors=True)  # of a training that was faster than its killer
         process = PROCESSES.Process(target=train, args=(folder,))
         process.start()
-        after = draw.randrange(STEPS - SAVE_EVERY)
-        _wait(lambda after=after: lines() > after, process)
+        _wait(functools.partial(is_past, draw.randrange(STEPS - SAVE_EVERY)), process)
         if in_save:
             _wait(lambda: any(writing.glob("checkpoint-*")), process)
         time.sleep(draw.uniform(0, 0.02 if in_save else 0.1))
