@@ -16,6 +16,9 @@ from lilliput.statistics import Estimate
 from lilliput.tasks import Task
 from lilliput.train.data import Split
 
+MOST = 20_000
+"""Rows with an interval that takes many measurements: that of more is narrow, and takes minutes."""
+
 Labels = NDArray[np.bool_]
 """Which labels answers have, [answers, labels]."""
 
@@ -24,11 +27,13 @@ class Answers:
     """The answers of a model to the inputs of a split.
 
     Attributes:
+        metric: what answers are measured by: their accuracy, where a row has one label out of several, since other
+            figures of such tasks mean little on the rows of one label; else the task's own metric.
         gold, predicted: answers as JSON has them.
-        one_each: a label is one out of several, for a row or for a token.
+        one_a_row, one_each: a row's label is one out of several; a row's or a token's is.
         labels: gold and predicted labels, [rows, labels], or [tokens of all rows, labels] where each token has one;
             None where answers are no labels.
-        row_labels: gold labels, [rows, labels]: those of any of a row's tokens; None where answers are no labels.
+        row_labels: gold labels, [rows, labels]; None where a row's answer is no label, nor several.
         probabilities: [rows, labels], where a row has one label and the model a probability for each; else None.
     """
 
@@ -44,11 +49,12 @@ class Answers:
         self.gold = [task.shown(target, names) for target in split.targets]
         self.predicted = [record["prediction"] for record in records]
         given = [record["probabilities"] for record in records]
-        one_a_row = bool(names) and all(isinstance(target, int) for target in split.targets)
-        self.one_each = one_a_row or task.per_token
+        self.one_a_row = bool(names) and all(isinstance(target, int) for target in split.targets)
+        self.one_each = self.one_a_row or task.per_token
+        self.metric = "accuracy" if self.one_a_row else task.metric
         self.labels = self._pair()
-        self.row_labels = _labels(self.gold, names)
-        whole = one_a_row and all(row is not None for row in given)
+        self.row_labels = None if self.labels is None or task.per_token else self.labels[0]
+        whole = self.one_a_row and all(row is not None for row in given)
         self.probabilities = np.array(given, dtype=np.float64) if whole else None
         self._given = given
 
@@ -64,12 +70,12 @@ class Answers:
         )
 
     def measure(self, rows: Sequence[int]) -> Estimate:
-        """The task's metric on some rows, with Wilson's interval where it is the share of right answers, else with
-        the jackknife's."""
-        if self.task.metric == "accuracy" and self.labels is not None and not self.task.per_token:
+        """``metric`` on some rows, with Wilson's interval where it is the share of right answers, else with the
+        jackknife's; of very few or many rows without."""
+        if self.one_a_row and self.labels is not None:
             gold, found = self.labels
             return statistics.accuracy((gold[rows] == found[rows]).all(axis=1))
-        if len(rows) < 2:
+        if not 2 <= len(rows) <= MOST:
             return Estimate(self._value(rows), math.nan, math.nan)
         return statistics.jackknife(self._value, rows)
 
@@ -77,7 +83,7 @@ class Answers:
         predictions, targets = [self.predictions[i] for i in rows], [self.split.targets[i] for i in rows]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a part need not have rows of every label, or values that differ
-            return float(self.task.metrics(predictions, targets, self.names, self.settings)[self.task.metric])
+            return float(self.task.metrics(predictions, targets, self.names, self.settings)[self.metric])
 
     def _pair(self) -> tuple[Labels, Labels] | None:
         gold, found = self.gold, self.predicted

@@ -69,13 +69,13 @@ def write(
 
 
 def _sliced(answers: Answers, column: str | None) -> dict[str, Any]:
-    """The task's metric on the whole and on its parts."""
+    """The metric on the whole and on its parts."""
     task, split = answers.task, answers.split
     whole = answers.measure(range(len(split)))
     groups = slices.groups(task, split, answers.row_labels, answers.names, column)
-    parts = slices.measured(groups, answers.measure, whole.value, task.metric in task.falling)
+    parts = slices.measured(groups, answers.measure, whole.value, answers.metric in task.falling)
     return {
-        "metric": task.metric,
+        "metric": answers.metric,
         "score": whole.value,
         "ci": slices.interval(whole),
         "worst": slices.worst(parts),
