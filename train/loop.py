@@ -1,8 +1,8 @@
 """The training loop: transformers' Trainer with atomic checkpoints, a repeatable order, and no silent NaN.
 
 Fine-tuning, pretraining and every retraining step of compression run on it; they differ in the loss only (see
-:class:`Objective`). Started several times by ``torchrun`` or ``accelerate launch``, the processes share each step's rows
-and average their gradients, and the main one writes.
+:class:`Objective`). Where ``torchrun`` or ``accelerate launch`` starts several processes, they share the rows of each
+step and average their gradients, and the main one writes.
 """
 
 from __future__ import annotations
