@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from lilliput import tasks
 from lilliput.bundle import Bundle, Manifest
 from lilliput.errors import BundleError, ConfigError, InputError, MissingDependencyError
 from lilliput.machine import usable_cores
+from lilliput.tasks.classification import Classification
 from lilliput.tokenization import TextEncoder
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -76,7 +78,7 @@ class Model:
         )
         self._path = bundle.path
         self._graph_path = bundle.path / graph["file"]
-        self._task = tasks.get(manifest.task)
+        self._task = _classification(manifest.task, bundle.path)
         self._task.check_labels(manifest.labels)
         serialized, weights = bundle.read("tokenizer.json"), bundle.read(graph["file"])  # both hashed, none parsed yet
         self._encode = TextEncoder(serialized, max_length=manifest.max_length, path=bundle.path / "tokenizer.json")
@@ -180,6 +182,14 @@ class Model:
         if _OUTPUT[0] not in {value.name for value in session.get_outputs()}:
             raise BundleError(f"{self._graph_path}: no output called {_OUTPUT[0]!r}")
         return session
+
+
+def _classification(name: str, path: Path) -> Classification:
+    """The task of a bundle; raises `BundleError` for one whose bundles this version does not answer with."""
+    task = tasks.get(name)
+    if type(task) is not Classification:
+        raise BundleError(f"{path}: a bundle for {name}; this version answers with bundles for classification only")
+    return task
 
 
 def _require_positive(name: str, value: object) -> None:
