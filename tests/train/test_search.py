@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 import torch
 import yaml
@@ -159,6 +160,20 @@ def test_the_best_settings_are_trained_and_written_down(tiny_config, monkeypatch
     assert {name: written[name] for name in found["settings"]} == found["settings"]
     assert written["trials"] == 0
     assert finetune(tiny_config)["reused"]
+
+
+@pytest.mark.usefixtures("quick_training")
+def test_a_trial_that_is_given_up_stops_training(tiny_config, monkeypatch):
+    class Second(optuna.pruners.BasePruner):
+        def prune(self, study, trial):
+            return trial.number == 1
+
+    monkeypatch.setattr(optuna.pruners, "MedianPruner", Second)
+    found = finetune(tiny_config)["search"]
+    assert [one["state"] for one in found["trials"]] == ["finished", "pruned", "finished"]
+    assert len(found["trials"][1]["scores"]) == 1
+    assert not (tiny_config.out / "trials" / "001" / "checkpoints").exists()
+    assert finetune(tiny_config)["search"] == found
 
 
 def test_a_killed_search_is_gone_on_with(tiny_config, tmp_path):
