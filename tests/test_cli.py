@@ -165,7 +165,10 @@ def test_wrong_usage_is_exit_code_2_without_a_traceback(run, arguments):
         ("predict BUNDLE text --threads 0", "threads"),
         ("verify ./nowhere", "nowhere: no such folder"),
         ("data check nowhere.csv", "nowhere.csv does not exist"),
-        ("data check DATA --text-column poem", "there is no column 'poem'; there are 'text', 'label'"),
+        (
+            "finetune --out OUT --model MODEL --data DATA --text-column poem",
+            "there is no column 'poem'; there are 'text', 'label'",
+        ),
         ("demo --out OUT --seed -1", "--seed: input should be greater than or equal to 0 (got -1)"),
     ],
 )
@@ -206,14 +209,19 @@ def test_pickled_weights_are_an_error_and_are_not_read(refused, checkpoint, trai
         assert "pickled: can't load its weights (model.safetensors)" in message
 
 
-def test_a_bad_data_file_is_named_with_its_line(refused, tmp_path):
+def test_a_bad_data_file_is_named_with_its_line(run, refused, tmp_path):
     (tmp_path / "bad.csv").write_text("words,kind\na,b\n")
     message = refused("data", "check", tmp_path / "bad.csv")
     assert f"{tmp_path / 'bad.csv'}:1: no text column" in message
     (tmp_path / "empty.csv").write_text("")
-    assert "empty.csv is empty" in refused("data", "check", tmp_path / "empty.csv")
+    assert "empty.csv: the file is empty" in refused("data", "check", tmp_path / "empty.csv")
     (tmp_path / "one.csv").write_text("text,label\n" + "".join(f"text {i},same\n" for i in range(50)))
-    assert "every training row has the label 'same'" in refused("data", "check", tmp_path / "one.csv")
+    # What can be read is reported with all its faults before the error.
+    code, out, err = run("data", "check", tmp_path / "one.csv")
+    assert code == 2
+    assert "50 rows in = 50 used" in out
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
 
 
 def test_a_folder_that_can_t_be_written(refused, checkpoint, training, tmp_path):

@@ -339,7 +339,7 @@ def test_any_bytes_are_a_config_or_one_error(tmp_path_factory, content):
     assert isinstance(outcome, Config) or str(path) in str(outcome)
 
 
-# --- rules between fields ------------------------------------------------------------------------------------------------
+# --- rules between fields --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -357,12 +357,12 @@ def test_pretraining_starts_from_one_thing(values, message):
 
 @pytest.mark.parametrize("seeds", [(1, 1), (), (-1,), ("x",)])
 def test_seeds_are_different_whole_numbers(seeds):
-    with pytest.raises(ConfigError, match="^--seeds: "):
+    with pytest.raises(ConfigError, match=r"^--seeds: "):
         build(FinetuneConfig, out="o", seeds=seeds)
 
 
 @pytest.mark.parametrize("kind", [DistillConfig, ExportConfig, BenchmarkConfig, DemoConfig])
 @pytest.mark.parametrize("given", [{"task": "regression"}, {"pair_column": "other"}])
 def test_commands_that_read_single_texts_with_one_label_say_so(kind, given):
-    with pytest.raises(ConfigError, match="works with .* so far"):
+    with pytest.raises(ConfigError, match=r"works with .* so far"):
         build(kind, **NEEDED[kind], **given)

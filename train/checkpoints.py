@@ -1,8 +1,8 @@
 """Checkpoints that are whole or are not used, and the best weights so far, which are kept the same way.
 
 Each is written to a folder of its own, sealed when everything in it has been written, and only then renamed to where it
-is looked for: ``checkpoint-STEP`` or ``best-STEP``. The seal lists its files with their SHA-256, so one that was damaged
-later is seen too.
+is looked for: ``checkpoint-STEP`` or ``best-STEP``. The seal lists its files with their SHA-256, so one that was
+damaged later is seen too.
 """
 
 from __future__ import annotations

@@ -6,28 +6,17 @@ import hashlib
 import json
 import random
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 from lilliput import tasks
-from lilliput.errors import ConfigError, DataError
+from lilliput.errors import DataError
 from lilliput.tasks import Task
 from lilliput.train.data_report import CountTokens, DataReport, Ledger, SplitFacts
 
-FOLDS = 3
 BUCKETS = 10
-NEUTRAL = 0.5
-
-_DOMAINS = {
-    "movies": "movieReviewSnippets_GroundTruth.txt",
-    "products": "amazonReviewSnippets_GroundTruth.txt",
-    "editorials": "nytEditorialSnippets_GroundTruth.txt",
-    "tweets": "tweets_GroundTruth.txt",
-}
-_TASK_DOMAIN = "movies"
 
 
 @dataclass(frozen=True)
@@ -67,15 +56,21 @@ class Split:
         return Split(*([column[i] for i in indices] if column else [] for column in columns))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One row as it was read: ``target`` is None for unlabelled data; ``line`` counts from 1."""
+    """One row as it was read: ``target`` is None for unlabelled data; ``line`` counts from 1; `key` of its text."""
 
     input: Any
     target: Any
     file: str
     line: int
+    key: bytes
     slice: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the row is: file:line."""
+        return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -139,15 +134,18 @@ class Dataset:
             fingerprint=_fingerprint(tasks.get(self.task), labelled, kept, outside, self.label_names),
         )
 
+    @property
+    def labelled(self) -> dict[str, Split]:
+        """The splits for training, validation and test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     def report_with_tokens(self, count: CountTokens, max_length: int) -> DataReport:
-        """The report with lengths in tokens; ``count`` gives the number of tokens of each text."""
-        inputs = {"train": self.train.inputs, "validation": self.validation.inputs, "test": self.test.inputs}
+        """The report with lengths in tokens; ``count`` gives the number of tokens of each input."""
+        inputs = {name: split.inputs for name, split in self.labelled.items()}
         if self.transfer:
             inputs["transfer"] = self.transfer
         inputs |= {f"out of domain: {name}": split.inputs for name, split in self.out_of_domain.items()}
-        text_of = tasks.get(self.task).text_of
-        texts = {name: [text_of(item) for item in some] for name, some in inputs.items()}
-        return self.report.with_tokens(texts, count, max_length)
+        return self.report.with_tokens({name: list(count(some)) for name, some in inputs.items()}, max_length)
 
 
 def normalise(text: str) -> str:
@@ -155,76 +153,19 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).lower().split())
 
 
+def key(text: str) -> bytes:
+    """SHA-256 of the normal form: equal texts share it."""
+    return hashlib.sha256(normalise(text).encode()).digest()
+
+
 def bucket(text: str) -> int:
-    """A number from 0 to 9 that equal texts share: SHA-256 of the normalised text, modulo 10."""
-    return int.from_bytes(hashlib.sha256(normalise(text).encode()).digest(), "big") % BUCKETS
+    """A number from 0 to 9 that equal texts share: their `key` modulo 10."""
+    return bucket_of(key(text))
 
 
-def sentiment(folder: Path, fold: int = 0) -> Dataset:
-    """The embedded sentiment data: is a sentence of a movie review positive or negative?
-
-    A sentence is labelled where its mean rating is above 0.5 in size. With buckets of :func:`bucket`, fold k tests on
-    buckets 3k to 3k+2, validates on bucket (3k+3) mod 10 and trains on the other six; so equal texts are always on
-    one side, and the tests of the three folds are disjoint. The other domains' labelled sentences of the test buckets
-    are the out-of-domain tests. All other text outside the test buckets is transfer text.
-
-    Args:
-        folder: what :func:`lilliput.train.embedded.fetch_sentiment` returns.
-        fold: 0, 1 or 2.
-
-    Raises:
-        ConfigError: no such fold.
-        DataError: a file is missing.
-
-    References: Hutto & Gilbert 2014, VADER, ICWSM-14.
-    """
-    if fold not in range(FOLDS):
-        raise ConfigError(f"fold must be 0, 1 or 2, not {fold!r}")
-    tests, validation = range(3 * fold, 3 * fold + 3), (3 * fold + 3) % BUCKETS
-    ledger = Ledger()
-    labelled: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
-    transfer: list[Row] = []
-    outside: dict[str, list[Row]] = {name: [] for name in _DOMAINS if name != _TASK_DOMAIN}
-    for domain, filename in _DOMAINS.items():
-        for row in _rated_rows(folder / filename, ledger):
-            place = bucket(row.input)
-            if row.target is None and place in tests:
-                ledger.reject("neutral sentence in a test bucket", row.file, row.line)
-            elif row.target is not None and place in tests:
-                (labelled["test"] if domain == _TASK_DOMAIN else outside[domain]).append(row)
-            elif row.target is not None and domain == _TASK_DOMAIN:
-                labelled["validation" if place == validation else "train"].append(row)
-            else:
-                transfer.append(row)
-    task = tasks.get("classification")
-    dataset = assemble(f"sentiment-fold{fold}", task, ("negative", "positive"), labelled, transfer, outside, ledger)
-    if shared := {pair: count for pair, count in dataset.report.overlap.items() if count}:
-        raise DataError(f"{folder}: the splits share texts, which the bucket rule should make impossible: {shared}")
-    return dataset
-
-
-def _rated_rows(path: Path, ledger: Ledger) -> Iterator[Row]:
-    """Rows of a file of id, mean rating and text, separated by tabs; the label is None for a neutral rating."""
-    try:
-        lines = path.read_bytes().decode("utf-8").split("\n")
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing: run `lilliput data fetch` again") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        ledger.rows_in += 1
-        cells = line.rstrip("\r").split("\t")
-        try:
-            _, number_text, text = cells
-            rating = float(number_text)
-        except ValueError:
-            ledger.reject("malformed row", path.name, number)
-            continue
-        if not text.strip():
-            ledger.reject("empty text", path.name, number)
-            continue
-        label = None if abs(rating) <= NEUTRAL else "positive" if rating > 0 else "negative"
-        yield Row(text, label, path.name, number)
+def bucket_of(key: bytes) -> int:
+    """The bucket of the texts with this key."""
+    return int.from_bytes(key, "big") % BUCKETS
 
 
 def assemble(
@@ -241,19 +182,15 @@ def assemble(
     ``labelled`` has the keys train, validation and test, and the targets of its rows have labels of ``label_names``.
     """
 
-    def form(row: Row) -> str:
-        return normalise(task.text_of(row.input))
+    kept = {split: _without_duplicates(rows, ledger) for split, rows in labelled.items()}
+    kept_outside = {domain: _without_duplicates(rows, ledger) for domain, rows in outside.items()}
+    known = kept | {f"out of domain {domain}": rows for domain, rows in kept_outside.items()}
+    kept_transfer = _without_duplicates(_unseen(transfer, known, ledger), ledger)
+    known["transfer"] = kept_transfer
 
-    kept = {split: _without_duplicates(rows, form, ledger) for split, rows in labelled.items()}
-    kept_outside = {domain: _without_duplicates(rows, form, ledger) for domain, rows in outside.items()}
-    known = {split: set(map(form, rows)) for split, rows in kept.items()}
-    known |= {f"out of domain {domain}": set(map(form, rows)) for domain, rows in kept_outside.items()}
-    kept_transfer = _without_duplicates(_unseen(transfer, form, known, ledger), form, ledger)
-    known["transfer"] = set(map(form, kept_transfer))
-
-    splits = {split: _split(rows, task, label_names) for split, rows in kept.items()}
-    outside_splits = {domain: _split(rows, task, label_names) for domain, rows in kept_outside.items()}
-    texts = [row.input for row in kept_transfer]
+    splits = {split: _split(rows.values(), task, label_names) for split, rows in kept.items()}
+    outside_splits = {domain: _split(rows.values(), task, label_names) for domain, rows in kept_outside.items()}
+    texts = [row.input for row in kept_transfer.values()]
     report = DataReport(
         rows_in=ledger.rows_in,
         rows_used=sum(map(len, [*splits.values(), *outside_splits.values()])) + len(texts),
@@ -264,6 +201,7 @@ def assemble(
         label_conflicts=ledger.conflicts,
         overlap=_overlap(known),
         notes=tuple(ledger.notes),
+        findings=ledger.findings(),
     )
     fingerprint = _fingerprint(task, splits, texts, outside_splits, label_names)
     return Dataset(
@@ -280,42 +218,53 @@ def assemble(
     )
 
 
-def _without_duplicates(rows: Iterable[Row], form: Callable[[Row], str], ledger: Ledger) -> list[Row]:
-    first: dict[str, Row] = {}
+def _without_duplicates(rows: Iterable[Row], ledger: Ledger) -> dict[bytes, Row]:
+    """The first row of each key, by key."""
+    first: dict[bytes, Row] = {}
     for row in rows:
-        before = first.setdefault(form(row), row)
+        before = first.setdefault(row.key, row)
         if before is row:
             continue
         same = before.target == row.target
         ledger.duplicates += 1
         ledger.conflicts += not same
-        ledger.reject("duplicate text" if same else "duplicate text with another label", row.file, row.line)
-    return list(first.values())
+        if same:
+            ledger.reject("duplicate text", row.file, row.line, f"the same as {before.place}")
+        else:
+            labels = " and ".join(_in_short(target) for target in (before.target, row.target))
+            detail = f"the same as {before.place}, but labelled {labels}"
+            ledger.reject("duplicate text with another label", row.file, row.line, detail)
+    return first
 
 
-def _unseen(
-    transfer: Sequence[Row], form: Callable[[Row], str], known: Mapping[str, set[str]], ledger: Ledger
-) -> Iterator[Row]:
+def _in_short(target: Any) -> str:
+    """A target that was read but not indexed yet, on a line."""
+    if target is None:
+        return "not at all"
+    return repr((target if isinstance(target, str) else json.dumps(target, ensure_ascii=False))[:60])
+
+
+def _unseen(transfer: Sequence[Row], known: Mapping[str, Mapping[bytes, Row]], ledger: Ledger) -> Iterator[Row]:
     for row in transfer:
-        place = next((split for split, forms in known.items() if form(row) in forms), None)
+        place = next((split for split, rows in known.items() if row.key in rows), None)
         if place is None:
             yield row
         else:
-            ledger.reject(f"transfer text that is also in {place}", row.file, row.line)
+            ledger.reject(f"transfer text that is also in {place}", row.file, row.line, harmless=True)
 
 
-def _overlap(known: Mapping[str, set[str]]) -> dict[str, int]:
+def _overlap(known: Mapping[str, Mapping[bytes, Row]]) -> dict[str, int]:
     """Shared texts of each pair of splits; two test sets may share one, since nothing is learnt from either."""
     tests = {name for name in known if name == "test" or name.startswith("out of domain")}
     pairs = (pair for pair in combinations(known, 2) if not tests.issuperset(pair))
-    return {f"{one}/{other}": len(known[one] & known[other]) for one, other in pairs}
+    return {f"{one}/{other}": len(known[one].keys() & known[other].keys()) for one, other in pairs}
 
 
-def _split(rows: Sequence[Row], task: Task, names: Sequence[str]) -> Split:
+def _split(rows: Collection[Row], task: Task, names: Sequence[str]) -> Split:
     return Split(
         [row.input for row in rows],
         [task.index(row.target, names) for row in rows],
-        [f"{row.file}:{row.line}" for row in rows],
+        [row.place for row in rows],
         [row.slice for row in rows],
     )
 
@@ -330,12 +279,12 @@ def _facts(
     every = dict(labelled) | {f"out of domain: {domain}": split for domain, split in outside.items()}
     facts = {
         name: SplitFacts.of(
-            [task.text_of(item) for item in split.inputs],
-            [label for target in split.targets for label in task.counted(target, names)],
+            map(task.text_of, split.inputs),
+            (label for target in split.targets for label in task.counted(target, names)),
         )
         for name, split in every.items()
     }
-    return facts | ({"transfer": SplitFacts.of([task.text_of(item) for item in transfer], [])} if transfer else {})
+    return facts | ({"transfer": SplitFacts.of(map(task.text_of, transfer), [])} if transfer else {})
 
 
 def _fingerprint(

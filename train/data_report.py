@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -12,10 +12,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-SAMPLES_PER_REASON = 10
+from lilliput.errors import DataError
 
-CountTokens = Callable[[Sequence[str]], Sequence[int]]
-"""Gives the number of tokens, special ones included, of each text."""
+SAMPLES_PER_REASON = 10
+ERROR, WARNING = "error", "warning"
+
+CountTokens = Callable[[Sequence[Any]], Sequence[int]]
+"""Gives the number of tokens, special ones included, of each input."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,41 @@ class Fault:
     file: str
     line: int
     reason: str
+    detail: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.reason}"
+        return f"{self.file}:{self.line}: {self.reason}" + (f" ({self.detail})" if self.detail else "")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a file, as often as it occurs there.
+
+    Attributes:
+        line: the first place; None for a fault of the whole file.
+        detail: the first place in words.
+        severity: "error" makes a data set unusable; "warning" costs rows, or makes figures worth less.
+        lines: up to ten places.
+    """
+
+    kind: str
+    file: str
+    line: int | None
+    detail: str
+    severity: str = WARNING
+    count: int = 1
+    lines: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.detail}" if self.line else f"{self.file}: {self.detail}"
+
+
+class Unusable(DataError):
+    """A fault of the whole: the data set can't be used before it is mended."""
+
+    def __init__(self, kind: str, file: Any, line: int | None, detail: str, count: int = 1) -> None:
+        self.finding = Finding(kind, str(file), line, detail, ERROR, count, (line,) if line else ())
+        super().__init__(str(self.finding))
 
 
 @dataclass(frozen=True)
@@ -60,17 +95,19 @@ class SplitFacts:
     above_maximum: int | None = None
 
     @classmethod
-    def of(cls, texts: Sequence[str], labels: Sequence[str]) -> SplitFacts:
+    def of(cls, texts: Iterable[str], labels: Iterable[str]) -> SplitFacts:
         """The facts of a split; ``labels`` is empty for unlabelled text."""
-        return cls(len(texts), dict(sorted(Counter(labels).items())), Lengths.of([len(text.split()) for text in texts]))
+        words = [len(text.split()) for text in texts]
+        return cls(len(words), dict(sorted(Counter(labels).items())), Lengths.of(words))
 
 
 @dataclass(frozen=True)
 class DataReport:
     """``rows_in == rows_used + sum(rows_rejected.values())``, always.
 
-    ``samples`` holds up to ten rejected rows of each reason. ``label_conflicts`` counts rejected duplicates that had
-    another label than the row kept. ``overlap`` counts texts that two splits share (normalised), by pair of names.
+    ``samples`` holds up to ten rejected rows of each reason and file. ``label_conflicts`` counts rejected duplicates
+    that had another label than the row kept. ``overlap`` counts texts that two splits share (normalised), by pair of
+    names. ``findings`` are what a user should look at: nothing, where the data are clean.
     """
 
     rows_in: int
@@ -82,44 +119,85 @@ class DataReport:
     label_conflicts: int
     overlap: dict[str, int]
     notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The findings that make the data set unusable."""
+        return [finding for finding in self.findings if finding.severity == ERROR]
 
     def to_dict(self) -> dict[str, Any]:
         """The report as values that JSON can hold; token lengths only where they were counted."""
         found = asdict(self)
         found["samples"] = list(found["samples"])
         found["notes"] = list(found["notes"])
+        found["findings"] = [finding | {"lines": list(finding["lines"])} for finding in found["findings"]]
         for facts in found["splits"].values():
             for key in ("tokens", "above_maximum"):
                 if facts[key] is None:
                     del facts[key]
         return found
 
-    def with_tokens(self, texts: Mapping[str, Sequence[str]], count: CountTokens, max_length: int) -> DataReport:
-        """The same report with lengths in tokens of the splits in ``texts``, and how many are above ``max_length``."""
+    def with_tokens(self, lengths: Mapping[str, Sequence[int]], max_length: int) -> DataReport:
+        """The same report with the lengths in tokens of the inputs of splits, and how many are above ``max_length``."""
         splits = dict(self.splits)
-        for name, some in texts.items():
-            lengths = list(count(some))
-            above = sum(length > max_length for length in lengths)
-            splits[name] = replace(splits[name], tokens=Lengths.of(lengths), above_maximum=above)
+        for name, some in lengths.items():
+            above = sum(length > max_length for length in some)
+            splits[name] = replace(splits[name], tokens=Lengths.of(some), above_maximum=above)
         return replace(self, splits=splits)
 
 
 @dataclass
 class Ledger:
-    """Counts rows while they are read and checked; a report is made from it at the end."""
+    """Counts rows while they are read and checked; a report is made from it at the end.
 
+    Attributes:
+        lenient: faults of the whole are kept for the report, where else the first one is raised.
+        columns: the columns that were read of each file, by role.
+    """
+
+    lenient: bool = False
     rows_in: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     samples: list[Fault] = field(default_factory=list)
     duplicates: int = 0
     conflicts: int = 0
     notes: list[str] = field(default_factory=list)
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)
+    _errors: list[Finding] = field(default_factory=list)
+    _faults: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _harmless: set[str] = field(default_factory=set)
 
-    def reject(self, reason: str, file: str, line: int) -> None:
-        """Count one row as rejected, and keep it as a sample while there are few."""
+    def reject(self, reason: str, file: str, line: int, detail: str = "", *, harmless: bool = False) -> None:
+        """Count one row as rejected, and keep it as a sample while there are few; what is harmless is no finding."""
         self.rejected[reason] += 1
-        if self.rejected[reason] <= SAMPLES_PER_REASON:
-            self.samples.append(Fault(file, line, reason))
+        self._faults[reason, file] += 1
+        if self._faults[reason, file] <= SAMPLES_PER_REASON:
+            self.samples.append(Fault(file, line, reason, detail))
+        if harmless:
+            self._harmless.add(reason)
+
+    def refuse(self, error: Unusable) -> None:
+        """Raise ``error``, or keep it where all faults are wanted."""
+        if not self.lenient:
+            raise error
+        self._errors.append(error.finding)
+
+    def blames(self, file: Any) -> bool:
+        """Whether this file was refused already; what follows from that is no news."""
+        return any(finding.file == str(file) for finding in self._errors)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What was refused, then the rejected rows, by reason and file."""
+        found = list(self._errors)
+        for (reason, file), count in self._faults.items():
+            if reason in self._harmless:
+                continue
+            places = [fault for fault in self.samples if (fault.reason, fault.file) == (reason, file)]
+            places.sort(key=lambda fault: fault.line)
+            lines = tuple(fault.line for fault in places)
+            found.append(Finding(reason, file, lines[0], places[0].detail or reason, WARNING, count, lines))
+        return tuple(found)
 
 
 def render(report: DataReport) -> RenderableType:
@@ -127,6 +205,8 @@ def render(report: DataReport) -> RenderableType:
     parts: list[RenderableType] = [_summary(report), _split_table(report)]
     if report.rows_rejected:
         parts.append(_rejected_table(report))
+    if report.findings:
+        parts += _findings(report)
     parts += [Text(note, style="dim") for note in report.notes]
     return Group(*parts)
 
@@ -161,10 +241,11 @@ def _split_table(report: DataReport) -> Table:
 
 def _balance(facts: SplitFacts) -> str:
     shown = sorted(facts.labels.items(), key=lambda item: (-item[1], item[0]))
-    parts = [f"{name} {100 * count / facts.rows:.1f}%" for name, count in shown[:6]]
+    total = sum(facts.labels.values())
+    parts = [f"{name} {100 * count / total:.1f}%" for name, count in shown[:6]]
     if len(shown) > 6:
         parts.append(f"and {len(shown) - 6} more")
-    return ", ".join(parts) or "unlabelled"
+    return ", ".join(parts)
 
 
 def _lengths(lengths: Lengths | None) -> str:
@@ -175,8 +256,23 @@ def _rejected_table(report: DataReport) -> Table:
     table = Table(title="Rejected rows")
     table.add_column("reason")
     table.add_column("rows", justify="right")
-    table.add_column("for example", overflow="fold")
     for reason, count in sorted(report.rows_rejected.items(), key=lambda item: (-item[1], item[0])):
-        places = [f"{fault.file}:{fault.line}" for fault in report.samples if fault.reason == reason]
-        table.add_row(Text(reason), f"{count:,}", Text(", ".join(places[:3])))
+        table.add_row(Text(reason), f"{count:,}")
     return table
+
+
+def _findings(report: DataReport) -> list[Text]:
+    """A line for each finding, errors first."""
+    lines = [Text(), Text("Findings", style="bold")]
+    for finding in sorted(report.findings, key=lambda one: (one.severity != ERROR, one.file, one.line or 0)):
+        detail = finding.detail if finding.kind in finding.detail else f"{finding.kind}: {finding.detail}"
+        line = Text(f"{finding.file}:{finding.line}: " if finding.line else f"{finding.file}: ")
+        line.append(finding.severity, style="bold red" if finding.severity == ERROR else "yellow")
+        line.append(f": {detail}")
+        if finding.count > 1 and len(finding.lines) > 1:
+            more = ", …" if finding.count > len(finding.lines) else ""
+            line.append(f" ({finding.count:,} rows: {', '.join(map(str, finding.lines))}{more})")
+        elif finding.count > 1:
+            line.append(f" ({finding.count:,} rows)")
+        lines.append(line)
+    return [*lines, Text()]

@@ -7,15 +7,20 @@ from pathlib import Path
 from lilliput import tasks
 from lilliput.config import DataConfig
 from lilliput.errors import ConfigError
-from lilliput.train import data, embedded, readers
+from lilliput.train import data, embedded, readers, sentiment
+from lilliput.train.data_report import Ledger
 
 SENTIMENT = "sentiment"
 
 
-def load(config: DataConfig, unlabelled: Path | None = None) -> data.Dataset:
-    """The data set of a configuration: the embedded one, fetched once and cached, or the user's files.
+def load(config: DataConfig, unlabelled: Path | None = None, ledger: Ledger | None = None) -> data.Dataset:
+    """The data set of a configuration: the embedded one, fetched once and cached, the user's files, or the Hub's.
 
     The embedded data have three folds with disjoint test sets; seed k uses fold k modulo 3.
+
+    Args:
+        unlabelled: a file of transfer text.
+        ledger: of `readers.read`.
 
     Raises:
         ConfigError: there is no such task.
@@ -32,14 +37,15 @@ def load(config: DataConfig, unlabelled: Path | None = None) -> data.Dataset:
             raise ConfigError("--unlabelled: the embedded data bring their own; use it with --data FILES")
         if task.name != "classification":
             raise ConfigError(f"--task {config.task}: the embedded data are for classification; give --data")
-        return data.sentiment(embedded.fetch_sentiment(), fold=config.seed % 3)
+        return sentiment.sentiment(embedded.fetch_sentiment(), fold=config.seed % 3)
     return readers.read(
-        Path(config.data),
+        config.data,
         task,
         unlabelled=unlabelled,
         columns=_named_columns(config),
         slice_column=config.slice_column,
         allow_overlap=config.allow_overlap,
+        ledger=ledger,
     )
 
 

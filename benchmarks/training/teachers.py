@@ -23,7 +23,7 @@ from lilliput.benchmarks.training.corpus import write_corpus
 from lilliput.config import FinetuneConfig, PretrainConfig
 from lilliput.errors import ConfigError, LilliputError
 from lilliput.train import finetune, pretrain
-from lilliput.train.data import FOLDS
+from lilliput.train.sentiment import FOLDS
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "base": {},

@@ -69,9 +69,9 @@ def test_the_column_is_one_of_the_usual_names_or_the_one_given(save, kind):
     assert read(save(kind, "Review"))[0] == TEXTS
     path = save(kind, "strange")
     assert read(path, text_column="strange")[0] == TEXTS
-    with pytest.raises(DataError, match=r"corpus\.\w+(:1)?: no text column: none of text, .* is among 'id', 'strange'"):
+    with pytest.raises(DataError, match=r"corpus\.\w+: no text column: none of text, .* is among 'id', 'strange'"):
         read(path)
-    with pytest.raises(DataError, match=r"corpus\.\w+(:1)?: there is no column 'other'; there are 'id', 'strange'"):
+    with pytest.raises(DataError, match=r"corpus\.\w+: there is no column 'other'; there are 'id', 'strange'"):
         read(path, text_column="other")
 
 
@@ -90,26 +90,26 @@ def test_several_sources_and_a_folder_are_read_in_order(save, tmp_path):
 def test_a_data_set_of_the_hub_is_streamed(monkeypatch):
     asked = []
 
-    def load_dataset(name, **options):
-        asked.append((name, options))
+    def load_dataset(name, configuration, **options):
+        asked.append((name, configuration, options))
         return datasets.Dataset.from_dict({"id": TEXTS, "text": TEXTS}).to_iterable_dataset()
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert read("someone/some-texts")[0] == TEXTS
-    assert asked == [("someone/some-texts", {"split": "train", "streaming": True})]
+    assert read("someone/some-texts:english")[0] == TEXTS
+    options = {"split": "train", "streaming": True}
+    assert asked == [("someone/some-texts", None, options), ("someone/some-texts", "english", options)]
     with pytest.raises(DataError, match="someone/some-texts: there is no column 'body'"):
         read("someone/some-texts", text_column="body")
 
 
 def test_a_data_set_that_the_hub_does_not_have(monkeypatch):
-    def load_dataset(name, **options):
+    def load_dataset(name, configuration, **options):
         raise ConnectionError(f"Couldn't reach '{name}' on the Hub")
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(
-        DataError, match=r"--corpus reviews: no file of this name is here, .*: Couldn't reach 'reviews'"
-    ):
-        read("reviews")
+    with pytest.raises(DataError, match=r"--corpus a/b: no file of this name is here, .*: Couldn't reach 'a/b' on"):
+        read("a/b")
 
 
 # --- faulty records --------------------------------------------------------------------------------------------------
@@ -135,14 +135,6 @@ def test_faulty_rows_of_csv(tmp_path):
     assert [fault.line for fault in tally.samples] == [4, 6, 9]
 
 
-def test_a_long_field_of_csv_is_read(tmp_path):
-    before = csv.field_size_limit()
-    long = "word " * 100_000
-    found, _ = read(write(tmp_path / "a.csv", "text\n" + "\n".join([f'"{long}"', *(f'"{t}"' for t in TEXTS)])))
-    assert found == [long.strip(), *TEXTS]
-    assert csv.field_size_limit() == before
-
-
 def test_faulty_lines_of_jsonl(tmp_path):
     good = [json.dumps({"text": text}) for text in TEXTS]
     bad = ["{", "[1]", '{"other": "x"}', '{"text": 3}', '{"text": "\\ud800"}', ""]
@@ -159,7 +151,9 @@ def test_what_parquet_may_hold(tmp_path):
     assert found == TEXTS
     assert [str(fault) for fault in tally.samples] == [f"{path}:{line}: empty text" for line in (41, 42)]
     pyarrow.parquet.write_table(pyarrow.table({"text": [1, 2]}), path)
-    with pytest.raises(DataError, match=r"a\.parquet: the column 'text' holds int64, not text"):
+    with pytest.raises(
+        DataError, match=r"there is no document; rejected: 2 malformed row; the first is .*a\.parquet:1"
+    ):
         read(path)
     with pytest.raises(DataError, match=r"b\.parquet: not a usable Parquet file: "):
         read(write(tmp_path / "b.parquet", "no parquet at all"))
@@ -192,7 +186,7 @@ def test_nothing_left_to_train_on(tmp_path):
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    for name in (tmp_path / "none.txt", "none.jsonl", "./none", "a/b/c", "/none", "no such thing"):
+    for name in (tmp_path / "none.txt", "none.jsonl", "./none", "a/b/c", "/none", "none", "no such thing"):
         with pytest.raises(DataError, match=re.escape(f"--corpus {name}: there is no such file or folder")):
             corpus(name)
     with pytest.raises(DataError, match=r"the folder holds no file that ends in \.txt"):
@@ -241,7 +235,9 @@ def test_the_fingerprint_is_that_of_the_content(save, tmp_path):
 @given(line=st.text(st.sampled_from("a é漢😀"), min_size=1, max_size=60), longest=st.integers(8, 20))
 def test_a_long_line_comes_in_whole_characters(tmp_path_factory, line, longest):
     path = write(tmp_path_factory.mktemp("lines") / "a.txt", f"{line}\nnext")
-    pieces = list(corpus_files._lines(path, longest))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus_files, "LONGEST_LINE", longest)
+        pieces = list(corpus_files._lines(path))
     assert "".join(text for _, text in pieces) == f"{line}\nnext"
     assert all(len(text.encode()) <= longest for _, text in pieces)
     assert [number for number, _ in pieces] == [1] * (len(pieces) - 1) + [2]

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from lilliput import tasks
 from lilliput.errors import ConfigError, DataError
-from lilliput.train.data import Row, Split, assemble, bucket, normalise, sentiment
+from lilliput.train.data import Row, Split, assemble, bucket, key, normalise
 from lilliput.train.data_report import Ledger, Lengths, render
+from lilliput.train.sentiment import sentiment
 
 FILES = {
     "movies": "movieReviewSnippets_GroundTruth.txt",
@@ -117,7 +118,7 @@ def test_unknown_fold(folder, fold):
 
 
 def rows(*pairs, file="f.csv"):
-    return [Row(text, label, file, number) for number, (text, label) in enumerate(pairs, start=1)]
+    return [Row(text, label, file, number, key(text)) for number, (text, label) in enumerate(pairs, start=1)]
 
 
 def assembled(train, validation=(), test=(), transfer=()):

@@ -44,7 +44,7 @@ def test_the_embedded_data_set_by_its_name(monkeypatch, tmp_path):
     asked = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sources.embedded, "fetch_sentiment", lambda: tmp_path)
-    monkeypatch.setattr(sources.data, "sentiment", lambda folder, fold: asked.append((folder, fold)))
+    monkeypatch.setattr(sources.sentiment, "sentiment", lambda folder, fold: asked.append((folder, fold)))
     for seed in (0, 1, 2, 3, 7):
         sources.load(DataConfig(seed=seed))
     assert asked == [(tmp_path, fold) for fold in (0, 1, 2, 0, 1)]
@@ -55,7 +55,7 @@ def test_the_embedded_data_set_by_its_name(monkeypatch, tmp_path):
 def test_the_name_means_the_embedded_data_and_a_path_means_the_user_s(encoders, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sources.embedded, "fetch_sentiment", lambda: "cache")
-    monkeypatch.setattr(sources.data, "sentiment", lambda folder, fold: (folder, fold))
+    monkeypatch.setattr(sources.sentiment, "sentiment", lambda folder, fold: (folder, fold))
     encoders.data_set(tmp_path / "sentiment")
     assert sources.load(DataConfig(seed=4)) == ("cache", 1)
     assert len(sources.load(DataConfig(data="./sentiment")).train) == 24

@@ -278,7 +278,7 @@ def test_the_command(command, documents, tmp_path):
             ["--corpus", "a.txt", "--vocab-size", "3"],
             "--vocab-size: input should be greater than or equal to 16 (got 3)",
         ),
-        (["--corpus", "a.csv"], "a.csv:1: no text column: none of text, "),
+        (["--corpus", "a.csv"], "a.csv: no text column: none of text, "),
     ],
 )
 def test_errors_are_one_line(command, documents, tmp_path, monkeypatch, arguments, message):
