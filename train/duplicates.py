@@ -95,8 +95,8 @@ def _texts(task: Task, splits: Mapping[str, Sequence[Any]]) -> dict[str, _Texts]
     for split, inputs in splits.items():
         words, starts = array("i"), array("q", [0])
         for item in inputs:
-            for number, part in enumerate(_parts(task, item)):
-                words.extend(ids.setdefault((number, word), len(ids)) for word in set(_WORD.findall(normalise(part))))
+            for number, text in enumerate(_parts(task, item)):
+                words.extend(ids.setdefault((number, word), len(ids)) for word in set(_WORD.findall(normalise(text))))
             starts.append(len(words))
         found[split] = (
             np.frombuffer(words, np.int32) if words else np.empty(0, np.int32),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from lilliput.config import DataConfig
@@ -9,12 +10,18 @@ from lilliput.runs import write_text
 from lilliput.train import sources
 
 
-def write_corpus(path: Path, fold: int) -> Path:
-    """Write the text of a fold, a sentence a line: training, validation and transfer sentences of all four domains.
-
-    Nothing of a test bucket is in it.
-    """
+def films(fold: int) -> list[str]:
+    """The rated sentences of film reviews of a fold: training and validation, nothing of a test bucket."""
     data = sources.load(DataConfig(seed=fold))
-    texts = [*data.train.texts, *data.validation.texts, *data.transfer]
+    return [*data.train.texts, *data.validation.texts]
+
+
+def others(fold: int) -> list[str]:
+    """The transfer text of a fold, most of it of other domains: products, editorials, tweets."""
+    return list(sources.load(DataConfig(seed=fold)).transfer)
+
+
+def write_corpus(path: Path, texts: Iterable[str]) -> Path:
+    """Write a corpus, a sentence a line."""
     write_text(path, "".join(" ".join(text.split()) + "\n" for text in texts))
     return path

@@ -19,7 +19,7 @@ import typer
 
 from lilliput import statistics
 from lilliput.benchmarks import pieces
-from lilliput.benchmarks.training.corpus import write_corpus
+from lilliput.benchmarks.training.corpus import films, others, write_corpus
 from lilliput.config import FinetuneConfig, PretrainConfig
 from lilliput.errors import ConfigError, LilliputError
 from lilliput.train import finetune, pretrain
@@ -52,7 +52,7 @@ def train(variant: str, fold: int, work: Path) -> dict[str, Any]:
 
 def _adapted(fold: int, work: Path) -> str:
     """The embedded checkpoint after two passes over the fold's text, test sentences aside."""
-    corpus = write_corpus(work / f"corpus-{fold}.txt", fold)
+    corpus = write_corpus(work / f"corpus-{fold}.txt", [*films(fold), *others(fold)])
     settings = {"model": "embedded", "epochs": 2, "learning_rate": 2e-4, "batch_size": 16, "seed": fold}
     return str(
         pretrain(PretrainConfig(corpus=(str(corpus),), out=work / f"adapted-model-{fold}", **settings))["folder"]
