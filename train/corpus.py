@@ -18,7 +18,7 @@ from lilliput.config import CorpusConfig
 from lilliput.errors import DataError
 from lilliput.runs import digest
 from lilliput.train import corpus_files
-from lilliput.train.data import normalise
+from lilliput.train.data import key
 from lilliput.train.data_report import Ledger
 from lilliput.train.evaluate import Progress
 
@@ -109,7 +109,7 @@ class Corpus:
 
 def position(text: str) -> float:
     """Where a document lies between 0 and 1: the first 64 bits of SHA-256 of its normal form. Equal texts share it."""
-    return int.from_bytes(hashlib.sha256(normalise(text).encode()).digest()[:8], "big") / 2**64
+    return int.from_bytes(key(text)[:8], "big") / 2**64
 
 
 def _text(value: Any) -> str:
