@@ -53,7 +53,7 @@ def continued(model: str, work: Path, epochs: int) -> dict[str, Any]:
 def main(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the figures go.")],
     work: Annotated[Path, typer.Option(help="Folder of the models.")] = Path("runs/language-models"),
-    steps: Annotated[int, typer.Option(help="Steps of the model from scratch.")] = 1200,
+    steps: Annotated[int, typer.Option(help="Steps of the model from scratch.")] = 2400,
     epochs: Annotated[int, typer.Option(help="Passes over the film reviews.")] = 3,
 ) -> None:
     """Measure both and write the piece."""
