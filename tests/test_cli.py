@@ -211,12 +211,10 @@ def test_pickled_weights_are_an_error_and_are_not_read(refused, checkpoint, trai
 
 def test_a_bad_data_file_is_named_with_its_line(run, refused, tmp_path):
     (tmp_path / "bad.csv").write_text("words,kind\na,b\n")
-    message = refused("data", "check", tmp_path / "bad.csv")
-    assert f"{tmp_path / 'bad.csv'}:1: no text column" in message
+    assert f"{tmp_path / 'bad.csv'}:1: no text column" in refused("data", "check", tmp_path / "bad.csv")
     (tmp_path / "empty.csv").write_text("")
     assert "empty.csv: the file is empty" in refused("data", "check", tmp_path / "empty.csv")
     (tmp_path / "one.csv").write_text("text,label\n" + "".join(f"text {i},same\n" for i in range(50)))
-    # What can be read is reported with all its faults before the error.
     code, out, err = run("data", "check", tmp_path / "one.csv")
     assert code == 2
     assert "50 rows in = 50 used" in out
@@ -322,13 +320,13 @@ def test_an_interruption_is_exit_code_130_and_says_how_to_go_on(run, checkpoint,
 
 
 def test_a_real_interruption_of_a_process(tiny_bundle):
-    """It waits for texts on standard input, and is interrupted there."""
     process = subprocess.Popen(
         [sys.executable, "-m", "lilliput", "predict", str(tiny_bundle)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and not _reads_its_input(process.pid):

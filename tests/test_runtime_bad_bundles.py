@@ -152,5 +152,5 @@ def test_a_task_from_the_future(hostile):
     row = constant("logits", np.zeros((1, 3), dtype=np.float32))
     with pytest.raises(ConfigError, match="'telepathy' is unknown"):
         load(hostile(graph_of(row), task="telepathy"))
-    with pytest.raises(BundleError, match="at least two"):
+    with pytest.raises(BundleError, match="at least 2"):
         load(hostile(graph_of(row), labels=("only",)))

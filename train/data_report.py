@@ -201,12 +201,10 @@ class Ledger:
 
 
 def render(report: DataReport) -> RenderableType:
-    """The report as tables for a terminal."""
+    """The report as tables for a terminal; its findings are for :func:`render_findings`."""
     parts: list[RenderableType] = [_summary(report), _split_table(report)]
     if report.rows_rejected:
         parts.append(_rejected_table(report))
-    if report.findings:
-        parts += _findings(report)
     parts += [Text(note, style="dim") for note in report.notes]
     return Group(*parts)
 
@@ -261,9 +259,9 @@ def _rejected_table(report: DataReport) -> Table:
     return table
 
 
-def _findings(report: DataReport) -> list[Text]:
+def render_findings(report: DataReport) -> RenderableType:
     """A line for each finding, errors first."""
-    lines = [Text(), Text("Findings", style="bold")]
+    lines = [Text(), Text("Findings", style="bold")] if report.findings else []
     for finding in sorted(report.findings, key=lambda one: (one.severity != ERROR, one.file, one.line or 0)):
         detail = finding.detail if finding.kind in finding.detail else f"{finding.kind}: {finding.detail}"
         line = Text(f"{finding.file}:{finding.line}: " if finding.line else f"{finding.file}: ")
@@ -275,4 +273,4 @@ def _findings(report: DataReport) -> list[Text]:
         elif finding.count > 1:
             line.append(f" ({finding.count:,} rows)")
         lines.append(line)
-    return [*lines, Text()]
+    return Group(*lines)

@@ -31,7 +31,7 @@ _SHORT = ((1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 20, 4))
 """Fewest and most words of short texts, and k for them: their combinations of k words can be looked up."""
 _LONG = (21, 1 << 30, 8)
 """The same of longer texts, which have too many combinations: common words are counted."""
-_BLOCK = 50_000
+_BLOCK = 1_000_000
 """Texts that are indexed together."""
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
@@ -72,7 +72,7 @@ class _Texts:
 
     def prefixes(self, numbers: Ints, shared: int) -> tuple[NDArray[np.int32], Ints]:
         """The words of each input of which a near duplicate has at least ``shared``, and how many they are."""
-        sizes = self.sizes[numbers]
+        sizes = self.starts[numbers + 1] - self.starts[numbers]
         counts = sizes + (-4 * sizes // 5) + shared  # without THRESHOLD of the words, rounded up
         return self.words[_ranges(self.starts[numbers], counts)], counts
 
@@ -155,7 +155,7 @@ def _similarities(
 ) -> NDArray[np.float64]:
     """The similarity of a text to each candidate. ``marked`` is False for every word, before and after."""
     own = second.words[second.starts[number] : second.starts[number + 1]]
-    sizes = first.sizes[candidates]
+    sizes = first.starts[candidates + 1] - first.starts[candidates]
     theirs = first.words[_ranges(first.starts[candidates], sizes)]
     parts = int(first.part.max()) + 1
     cell = np.repeat(np.arange(len(candidates)) * parts, sizes) + first.part[theirs]
@@ -209,7 +209,13 @@ def _by_count(first: _Texts, near: Ints, second: _Texts, asked: Ints, shared: in
     for number in asked.tolist():
         prefix, _ = second.prefixes(np.array([number]), shared)
         starts, ends = np.searchsorted(words, prefix, "left"), np.searchsorted(words, prefix, "right")
-        hits = np.bincount(owners[_ranges(starts, ends - starts)], minlength=1)
-        enough = np.flatnonzero(hits >= shared)
+        sharing = owners[_ranges(starts, ends - starts)]
+        if 8 * len(sharing) > len(near):
+            hits = np.bincount(sharing, minlength=1)
+            enough = np.flatnonzero(hits >= shared)
+            hits = hits[enough]
+        else:
+            enough, hits = np.unique(sharing, return_counts=True)
+            enough, hits = enough[hits >= shared], hits[hits >= shared]
         if len(enough):
-            yield number, near[enough[np.argsort(-hits[enough], kind="stable")][:MOST_COMPARED]]
+            yield number, near[enough[np.argsort(-hits, kind="stable")][:MOST_COMPARED]]

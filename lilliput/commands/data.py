@@ -63,14 +63,14 @@ def check(
     need_toolkit()
     from lilliput.config import DataConfig, build
     from lilliput.train.checking import check
-    from lilliput.train.data_report import render
+    from lilliput.train.data_report import render, render_findings
 
     of_model = {name: flags.pop(name) for name in ("model", "max_length")}
     report = check(build(DataConfig, None, **flags), *_reading(**of_model))
     if json_file:
         write_result(json_file, report.to_dict())
     if report.rows_in:
-        console(stderr=False).print(render(report))
+        console(stderr=False).print(render(report), render_findings(report))
     if report.errors:
         first, *others = map(str, report.errors)
         more = f" ({len(others)} more {'errors' if len(others) > 1 else 'error'} above)" if others else ""
