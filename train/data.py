@@ -14,7 +14,7 @@ from typing import Any
 from lilliput import tasks
 from lilliput.errors import DataError
 from lilliput.tasks import Task
-from lilliput.train.data_report import CountTokens, DataReport, Ledger, SplitFacts
+from lilliput.train.data_report import DataReport, Ledger, SplitFacts
 
 BUCKETS = 10
 
@@ -138,14 +138,6 @@ class Dataset:
     def labelled(self) -> dict[str, Split]:
         """The splits for training, validation and test."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
-
-    def report_with_tokens(self, count: CountTokens, max_length: int) -> DataReport:
-        """The report with lengths in tokens; ``count`` gives the number of tokens of each input."""
-        inputs = {name: split.inputs for name, split in self.labelled.items()}
-        if self.transfer:
-            inputs["transfer"] = self.transfer
-        inputs |= {f"out of domain: {name}": split.inputs for name, split in self.out_of_domain.items()}
-        return self.report.with_tokens({name: list(count(some)) for name, some in inputs.items()}, max_length)
 
 
 def normalise(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,9 +16,6 @@ from lilliput.errors import DataError
 
 SAMPLES_PER_REASON = 10
 ERROR, WARNING = "error", "warning"
-
-CountTokens = Callable[[Sequence[Any]], Sequence[int]]
-"""Gives the number of tokens, special ones included, of each input."""
 
 
 @dataclass(frozen=True)

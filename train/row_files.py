@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -132,4 +133,6 @@ def _row(record: Record, file: str, task: Task, keys: Mapping[str, str]) -> Row:
             raise cell
     group = cells.pop(SLICE, None)
     item, target = task.read(cells)
+    if isinstance(target, str):
+        target = sys.intern(target)  # else each row has its own copy of a label's name
     return Row(item, target, file, record.line, key(task.text_of(item)), "" if group is None else str(group))

@@ -198,7 +198,8 @@ def test_report_is_json_and_counts_tokens(folder):
     assert json.loads(json.dumps(plain)) == plain
     assert plain["splits"]["train"]["words"] == {"p50": 2, "p90": 2, "p99": 2, "max": 2}
     assert "tokens" not in plain["splits"]["train"]
-    counted = data.report_with_tokens(lambda some: [len(text.split()) + 2 for text in some], max_length=3).to_dict()
+    lengths = {name: [len(text.split()) + 2 for text in split.texts] for name, split in data.labelled.items()}
+    counted = data.report.with_tokens(lengths, max_length=3).to_dict()
     assert counted["splits"]["train"]["tokens"]["max"] == 4
     assert counted["splits"]["train"]["above_maximum"] == 12
 
@@ -206,7 +207,7 @@ def test_report_is_json_and_counts_tokens(folder):
 def test_render_shows_the_sums(folder):
     console = Console(width=120, record=True, file=None, quiet=False)
     with console.capture() as captured:
-        console.print(render(sentiment(folder).report_with_tokens(lambda some: [1] * len(some), 128)))
+        console.print(render(sentiment(folder).report.with_tokens({"train": [1] * 12}, 128)))
     shown = captured.get()
     assert "120 rows in = 108 used + 12 rejected." in shown
     assert "neutral sentence in a test bucket" in shown
