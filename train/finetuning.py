@@ -15,7 +15,7 @@ from lilliput.config import FinetuneConfig
 from lilliput.errors import ConfigError
 from lilliput.runs import Run, Stage, write_json
 from lilliput.tasks import Task
-from lilliput.train import embedded, evaluation, features, loop, losses, seeds, sources
+from lilliput.train import embedded, evaluation, features, loop, losses, precision, seeds, sources
 from lilliput.train import search as searching
 from lilliput.train.data import Dataset, Split
 from lilliput.train.evaluate import Progress, predict
@@ -237,7 +237,7 @@ class Validation:
             raise ConfigError(f"--metric {self.metric}: {self.task.name} has {', '.join(found)}")
 
     def _metrics(self, model: Any, split: Split) -> dict[str, float]:
-        bf16 = loop.bf16_is_fast(next(model.parameters()).device)
+        bf16 = precision.bf16_is_fast(next(model.parameters()).device)
         predictions = self.predict(model, inputs=split.inputs, bf16=bf16)
         settings = self.task.fit(predictions, split.targets)
         return self.task.metrics(predictions, split.targets, self.names, settings)

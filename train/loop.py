@@ -7,6 +7,7 @@ step and average their gradients, and the main one writes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import random
@@ -27,17 +28,22 @@ from transformers.trainer_pt_utils import safe_globals
 from lilliput import processes
 from lilliput.config import LoopConfig
 from lilliput.errors import ConfigError, TrainingError
+from lilliput.first_token import first_token_only
 from lilliput.folders import fsync
-from lilliput.machine import cpu, usable_cores
+from lilliput.machine import usable_cores
 from lilliput.runs import set_seed, write_json
 from lilliput.train import checkpoints
 from lilliput.train.batches import Collate, LengthGroupedBatches, RepeatableCollate
 from lilliput.train.evaluate import Progress
 from lilliput.train.optimizer import parameter_groups
+from lilliput.train.precision import autocasts
 from lilliput.train.watch import METRICS, Validate, Watch, best_metrics, go_back
 
 NAMED = 8
 """Rows that an error names."""
+
+BESIDE = "beside"
+"""Attribute of a model for a module that is trained with it but is no part of the result; checkpoints hold it."""
 
 CHECKPOINTS = 2
 """Checkpoints that are kept: the newest, and the one before it should the newest be damaged."""
@@ -78,14 +84,6 @@ def pick_device(device: str) -> torch.device:
             f"--device {device}: PyTorch sees {torch.cuda.device_count()} CUDA devices here; start as many processes"
         )
     return torch.device("cuda", processes.local_rank())
-
-
-def bf16_is_fast(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are faster than in float32 (elsewhere CPUs emulate them, slowly)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    processor = cpu()
-    return bool(processor.has("BF16") or processor.has("AMX-BF16"))
 
 
 class TrainingLoop(transformers.Trainer):
@@ -136,7 +134,10 @@ class TrainingLoop(transformers.Trainer):
         rows = inputs.pop("row").tolist()
         inputs.pop("length", None)
         self._rows += rows
-        loss = self.objective(model, inputs)
+        # The model may be wrapped where there are several processes; it then computes its last block as it is.
+        alone = processes.count() == 1 and not getattr(self.objective, "reads_states", False)
+        with first_token_only(model) if alone else contextlib.nullcontext():
+            loss = self.objective(model, inputs)
         self._stop_unless_finite(loss, "loss", rows)
         return loss
 
@@ -200,7 +201,11 @@ class TrainingLoop(transformers.Trainer):
         whole = self.accelerator.get_state_dict(self.model) if self.is_fsdp_enabled else None
 
         def save() -> None:
-            self.accelerator.unwrap_model(self.model).save_pretrained(written, state_dict=whole)
+            model, weights = self.accelerator.unwrap_model(self.model), whole
+            if hasattr(model, BESIDE):
+                every = model.state_dict() if whole is None else whole
+                weights = {name: value for name, value in every.items() if not name.startswith(f"{BESIDE}.")}
+            model.save_pretrained(written, state_dict=weights)
             write_json(written / METRICS, metrics)
             checkpoints.place(written, self._folder, keep=1)
 
@@ -321,7 +326,7 @@ def _arguments(config: LoopConfig, folder: Path, device: torch.device, steps: in
         max_grad_norm=1.0,
         optim="adamw_torch_fused",
         # Started by accelerate, training has the precision of accelerate's configuration.
-        bf16="ACCELERATE_MIXED_PRECISION" not in os.environ and bf16_is_fast(device),
+        bf16="ACCELERATE_MIXED_PRECISION" not in os.environ and autocasts(device, folder / "checkpoints"),
         use_cpu=device.type == "cpu",
         seed=config.seed,
         save_strategy="steps",

@@ -19,7 +19,7 @@ from lilliput import encoder, language_models, models, processes
 from lilliput.config import PretrainConfig
 from lilliput.errors import DataError
 from lilliput.runs import Run, Stage, digest, write_json
-from lilliput.train import finetuning, loop, packing
+from lilliput.train import finetuning, loop, packing, precision
 from lilliput.train.corpus import Corpus
 from lilliput.train.evaluate import Progress
 from lilliput.train.masking import MaskedLanguageModelling, Masking, masked_logits
@@ -175,7 +175,7 @@ class HeldOut:
             DataError: so little text is held out that none of it is masked.
         """
         device = next(model.parameters()).device
-        bf16 = loop.bf16_is_fast(device)
+        bf16 = precision.bf16_is_fast(device)
         was_training = model.training
         model.eval()
         generator = torch.Generator().manual_seed(EVALUATION_SEED)

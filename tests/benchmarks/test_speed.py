@@ -48,7 +48,7 @@ def test_the_figure_is_the_median_of_the_rounds_and_they_take_turns(tmp_path, mo
         return {"texts": 100, "seconds": 2 ** (rounds - 1) if who == "ours" else 3}
 
     monkeypatch.setattr(speed.Trainings, "__call__", train)
-    monkeypatch.setattr(speed.loop, "bf16_is_fast", lambda device: True)
+    monkeypatch.setattr(speed.precision, "bf16_is_fast", lambda device: True)
     out = tmp_path / "speed.json"
     result = CliRunner().invoke(app(), ["--out", str(out), "--rounds", "3", "--work", str(tmp_path / "work")])
     assert result.exit_code == 0, result.output
@@ -68,7 +68,7 @@ def test_the_figure_is_the_median_of_the_rounds_and_they_take_turns(tmp_path, mo
 
 
 def test_without_fast_bfloat16_it_is_not_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(speed.loop, "bf16_is_fast", lambda device: False)
+    monkeypatch.setattr(speed.precision, "bf16_is_fast", lambda device: False)
     result = CliRunner().invoke(app(), ["--out", str(tmp_path / "speed.json")])
     assert result.output.startswith("not measured")
     assert json.loads((tmp_path / "speed.json").read_text())["figures"][0]["value"] is None

@@ -204,7 +204,8 @@ def scores(tmp_path, encoders):
 
 @pytest.mark.parametrize(("metric", "best"), [("rmse", min), ("pearson", max)])
 def test_the_metric_chooses_the_weights_also_one_that_falls(run, scores, tmp_path, monkeypatch, metric, best):
-    monkeypatch.setattr(finetuning.loop, "bf16_is_fast", lambda device: False)  # log and result are of one precision
+    # The log and the result must be of one precision.
+    monkeypatch.setattr(finetuning.precision, "bf16_is_fast", lambda device: False)
     result = run(data=str(scores), task="regression", metric=metric, epochs=5, learning_rate=2e-2)
     seen = validations(tmp_path / "out" / "teacher")
     values = [line[metric] for line in seen]
@@ -229,7 +230,7 @@ def test_patience_class_weights_and_layer_decay_reach_the_loop(run, monkeypatch)
         given.update(options, config=args[3])
         return fit(*args, **options)
 
-    monkeypatch.setattr(finetuning.loop, "fit", spy)
+    monkeypatch.setattr(finetuning.precision, "fit", spy)
     run(class_weights="balanced", layer_decay=0.8, patience=1, epochs=1)
     assert given["objective"].weights == (1.0, 1.0)
     assert given["layer_decay"] == 0.8

@@ -34,6 +34,7 @@ def test_what_a_run_leaves(expected):
         f"best-{expected.best['step']}",
         "checkpoint-8",
         "checkpoint-9",
+        "precision.json",
     ]
     scores = [line["score"] for line in log if line["event"] == "validation"]
     assert expected.best["score"] == max(scores)

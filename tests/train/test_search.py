@@ -14,7 +14,7 @@ import yaml
 
 from lilliput.config import FinetuneConfig
 from lilliput.errors import TrainingError
-from lilliput.train import finetune, loop, search
+from lilliput.train import finetune, precision, search
 from lilliput.train.search import space
 
 
@@ -149,7 +149,7 @@ def tiny_config(checkpoint, encoders, tmp_path):
 
 @pytest.mark.usefixtures("quick_training")
 def test_the_best_settings_are_trained_and_written_down(tiny_config, monkeypatch):
-    monkeypatch.setattr(loop, "bf16_is_fast", lambda device: False)
+    monkeypatch.setattr(precision, "bf16_is_fast", lambda device: False)
     result = finetune(tiny_config)
     found = result["search"]
     assert len(found["trials"]) == 3
@@ -181,14 +181,14 @@ def test_a_killed_search_is_gone_on_with(tiny_config, tmp_path):
     script = """
 import os, signal, sys
 from lilliput.config import FinetuneConfig, build
-from lilliput.train import finetune, loop
+from lilliput.train import finetune, precision
 from pathlib import Path
 
 def progress(done, total, what):
     if what.startswith("trial 2") and done == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
-loop.bf16_is_fast = lambda device: False
+precision.bf16_is_fast = lambda device: False
 finetune(build(FinetuneConfig, Path(sys.argv[1])), progress)
 """
     (tmp_path / "config.yaml").write_text(tiny_config.to_yaml())
