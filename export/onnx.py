@@ -15,6 +15,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from lilliput.first_token import first_token_only
+
 OPSET = 18
 """Newest opset whose graphs ONNX Runtime's CPU kernels and int8 quantizer take as they are."""
 
@@ -50,7 +52,7 @@ def export_onnx(model: Any, inputs: tuple[str, ...], path: Path) -> None:
     examples["attention_mask"] += 1
     tokens = {0: torch.export.Dim("batch_size"), 1: torch.export.Dim("sequence_length")}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _quiet():
+    with _quiet(), first_token_only(model):
         torch.onnx.export(
             wrapper,
             kwargs=examples,

@@ -7,11 +7,12 @@ because it has not been tried.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lilliput.errors import ConfigError, ModelError
@@ -19,10 +20,59 @@ from lilliput.types import EncoderShape
 
 
 @dataclass(frozen=True)
+class Block:
+    """The parts of one transformer block.
+
+    ``query``, ``key`` and ``value`` read the residual stream; ``output`` writes to it what the heads found, and
+    ``attention_norm`` follows; ``ffn_in`` and ``ffn_out`` are the feed-forward layers, and ``ffn_norm`` follows.
+    """
+
+    query: nn.Linear
+    key: nn.Linear
+    value: nn.Linear
+    output: nn.Linear
+    attention_norm: nn.LayerNorm
+    ffn_in: nn.Linear
+    ffn_out: nn.Linear
+    ffn_norm: nn.LayerNorm
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The parts before and after the blocks.
+
+    ``tables`` (of tokens, positions, and types where there are any) add up, and ``table_norm`` follows. An ELECTRA
+    whose tables are narrower than the residual stream has ``widening`` there. What reads the stream after the last
+    block is ``features``, whose outputs ``last`` reads; or ``last``, where a head works on each token; or nothing in a
+    bare encoder without a pooler. A masked language model has ``feature_norm`` between the two, and its ``last`` is as
+    wide as the tables.
+    """
+
+    tables: tuple[nn.Embedding, ...]
+    table_norm: nn.LayerNorm
+    widening: nn.Linear | None
+    features: nn.Linear | None
+    feature_norm: nn.LayerNorm | None
+    last: nn.Linear | None
+
+
+@dataclass(frozen=True)
+class BlockSettings:
+    """What a block computes with beside its weights; ``output_dropout`` is on what the heads found."""
+
+    heads: int
+    activation: str
+    attention_dropout: float
+    output_dropout: float
+    dropout: float
+
+
+@dataclass(frozen=True)
 class _Names:
     """Where an architecture keeps its parts: attribute paths below the base model, and keys of its config.
 
-    ``word_head`` is the first module of a masked language model's head, an attribute of the whole model.
+    ``word_head`` is the first module of a masked language model's head, an attribute of the whole model. ``block``
+    holds the paths below a block, in the order of the fields of :class:`Block`.
     """
 
     layers: str
@@ -31,7 +81,9 @@ class _Names:
     hidden: str
     heads: str
     ffn: str
+    activation: str
     word_head: str
+    block: tuple[str, ...]
 
 
 _BERT = _Names(
@@ -41,7 +93,18 @@ _BERT = _Names(
     hidden="hidden_size",
     heads="num_attention_heads",
     ffn="intermediate_size",
+    activation="hidden_act",
     word_head="cls",
+    block=(
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+        "attention.output.dense",
+        "attention.output.LayerNorm",
+        "intermediate.dense",
+        "output.dense",
+        "output.LayerNorm",
+    ),
 )
 _DISTILBERT = _Names(
     layers="transformer.layer",
@@ -50,7 +113,18 @@ _DISTILBERT = _Names(
     hidden="dim",
     heads="n_heads",
     ffn="hidden_dim",
+    activation="activation",
     word_head="vocab_transform",
+    block=(
+        "attention.q_lin",
+        "attention.k_lin",
+        "attention.v_lin",
+        "attention.out_lin",
+        "sa_layer_norm",
+        "ffn.lin1",
+        "ffn.lin2",
+        "output_layer_norm",
+    ),
 )
 _NAMES = {
     "bert": _BERT,
@@ -80,6 +154,11 @@ def _base(model: Any) -> Any:
     return getattr(model, model.base_model_prefix, model)
 
 
+def _tables_of(model: Any) -> Any:
+    """The module that holds the tables of tokens and positions."""
+    return _get(_base(model), _names(model).word_embeddings.rpartition(".")[0])
+
+
 def _get(module: Any, path: str) -> Any:
     for name in path.split("."):
         module = getattr(module, name)
@@ -89,6 +168,97 @@ def _get(module: Any, path: str) -> Any:
 def layers_of(model: nn.Module) -> nn.ModuleList:
     """The transformer blocks, first to last."""
     return _get(_base(model), _names(model).layers)
+
+
+def blocks_of(model: nn.Module) -> list[Block]:
+    """The parts of each transformer block, first to last."""
+    paths = _names(model).block
+    return [Block(*(_get(block, path) for path in paths)) for block in layers_of(model)]
+
+
+def attention_projections_of(model: nn.Module) -> list[tuple[nn.Linear, nn.Linear, nn.Linear]]:
+    """The layers that make queries, keys and values in each block, first to last.
+
+    The outputs of each are ``[B, T, hidden]``, the heads one after the other.
+    """
+    return [(block.query, block.key, block.value) for block in blocks_of(model)]
+
+
+def attention_heads_of(model: Any) -> int:
+    """Attention heads of each block."""
+    return int(getattr(model.config, _names(model).heads))
+
+
+def has_blocks(model: Any) -> bool:
+    """Whether the model is made of transformer blocks."""
+    return model.config.model_type in _NAMES
+
+
+def settings_of(model: Any) -> BlockSettings:
+    """What every block of the model computes with."""
+    config, heads = model.config, attention_heads_of(model)
+    if config.model_type == "distilbert":  # it has no dropout between its heads and the residual connection
+        return BlockSettings(heads, config.activation, config.attention_dropout, 0.0, config.dropout)
+    dropout = config.hidden_dropout_prob
+    return BlockSettings(heads, config.hidden_act, config.attention_probs_dropout_prob, dropout, dropout)
+
+
+def embeddings_of(model: nn.Module) -> nn.Module:
+    """The module whose output, ``[B, T, hidden]``, is what the first block reads.
+
+    That is the embeddings; in an ELECTRA with narrow ones, the layer that widens them.
+    """
+    widening = getattr(_base(model), "embeddings_project", None)
+    return _tables_of(model) if widening is None else widening
+
+
+def ends_of(model: Any) -> Ends:
+    """The parts before and after the blocks.
+
+    Raises:
+        ModelError: a head that Lilliput does not know, as of a model for several tasks at once.
+    """
+    embeddings, widening = _tables_of(model), getattr(_base(model), "embeddings_project", None)
+    before = {id(inner) for module in (embeddings, widening) if module is not None for inner in module.modules()}
+    known = before | set(map(id, layers_of(model).modules()))
+    head = [module for module in model.modules() if id(module) not in known]
+    linears = [module for module in head if isinstance(module, nn.Linear)]
+    norms = [module for module in head if isinstance(module, nn.LayerNorm)]
+    if len(linears) > 2 or len(norms) > 1:
+        raise ModelError(f"{type(model).__name__}: a head of {len(linears)} layers is not one that Lilliput knows")
+    bare = _base(model) is model
+    return Ends(
+        tables=tuple(module for module in embeddings.modules() if isinstance(module, nn.Embedding)),
+        table_norm=next(module for module in embeddings.modules() if isinstance(module, nn.LayerNorm)),
+        widening=widening,
+        features=linears[0] if len(linears) == 2 or (bare and linears) else None,
+        feature_norm=norms[0] if norms else None,
+        last=linears[-1] if linears and not bare else None,
+    )
+
+
+def activation_of(model: Any) -> Callable[[Tensor], Tensor]:
+    """The function between the two feed-forward layers of each block, element by element."""
+    from transformers.activations import ACT2FN
+
+    return ACT2FN[getattr(model.config, _names(model).activation)]
+
+
+def rebuild(model: Any, shape: EncoderShape) -> Any:
+    """A fresh model of ``shape`` with the weights of ``model``, whose parts were cut to that shape before.
+
+    The parts of ``model`` need not fit its configuration any more; those of the result do, as plain transformers needs
+    them to load it again.
+    """
+    names, config = _names(model), copy.deepcopy(model.config)
+    for attribute, value in ((names.hidden, shape.hidden), (names.heads, shape.heads), (names.ffn, shape.ffn)):
+        setattr(config, attribute, value)
+    if hasattr(config, "embedding_size"):
+        config.embedding_size = word_embeddings_of(model).embedding_dim
+    with torch.random.fork_rng(devices=[]):  # the weights that it starts with are all replaced
+        fresh = type(model)(config)
+    fresh.load_state_dict(model.state_dict())
+    return fresh.to(model.device, model.dtype).train(model.training)
 
 
 def word_embeddings_of(model: nn.Module) -> nn.Embedding:
@@ -130,10 +300,9 @@ def depths_of(model: Any) -> dict[str, int]:
 
     A table that the head shares with the embeddings belongs to the embeddings, as ``named_parameters`` has it.
     """
-    base, path = _base(model), _names(model).word_embeddings.rpartition(".")[0]
     # ELECTRA's narrow embeddings are widened by a layer of their own.
-    first = [_get(base, path), getattr(base, "embeddings_project", None)]
-    depth = {id(weight): 0 for module in first if module is not None for weight in module.parameters()}
+    first = (_tables_of(model), embeddings_of(model))
+    depth = {id(weight): 0 for module in first for weight in module.parameters()}
     for number, block in enumerate(layers_of(model), start=1):
         depth |= dict.fromkeys(map(id, block.parameters()), number)
     last = len(layers_of(model)) + 1

@@ -79,6 +79,137 @@ def test_the_word_embeddings_are_the_token_table(model):
     assert encoder.word_embeddings_of(model).weight is model.get_input_embeddings().weight
 
 
+def recorded(module, inputs=True):
+    """What ``module`` reads, or gives, in the order in which it is called."""
+    calls = []
+    module.register_forward_hook(lambda _, read, given: calls.append(read[0] if inputs else given))
+    return calls
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bare", [False, True])
+def test_the_first_block_reads_what_the_embeddings_give(encoders, bare):
+    for architecture in ARCHITECTURES:
+        model = encoders.classifier(architecture)
+        whole = getattr(model, model.base_model_prefix) if bare else model
+        given = recorded(encoder.embeddings_of(whole), inputs=False)
+        read = recorded(encoder.layers_of(whole)[0])
+        whole(**inputs())
+        assert given[0].shape == (2, 9, 16)
+        assert torch.equal(given[0], read[0])
+
+
+@torch.no_grad()
+def test_queries_and_keys_give_the_attention_of_the_model(model):
+    """Attention made here from the projections is the attention that the model reports."""
+    model.set_attn_implementation("eager")
+    projections = encoder.attention_projections_of(model)
+    calls = [[recorded(one, inputs=False) for one in block] for block in projections]
+    reported = model(**inputs(), output_attentions=True).attentions
+    heads = encoder.attention_heads_of(model)
+    assert heads == 2
+    assert len(projections) == len(reported) == 3
+    unseen = torch.zeros(2, 1, 1, 9).masked_fill(inputs()["attention_mask"][:, None, None] == 0, -torch.inf)
+    for (query, key, value), attention in zip(calls, reported, strict=True):
+        q, k = (one[0].view(2, 9, heads, 8).transpose(1, 2) for one in (query, key))  # [B, H, T, 8]
+        expected = (q @ k.transpose(2, 3) / 8**0.5 + unseen).softmax(-1)
+        assert torch.allclose(attention, expected, atol=1e-6)
+        assert value[0].shape == (2, 9, 16)
+    assert len({id(one) for block in projections for one in block}) == 9
+
+
+@torch.no_grad()
+def test_the_parts_of_a_block_compute_the_block(model):
+    """Of one token attention is the value itself, so that the block is its parts in a row."""
+    blocks = [recorded(block) for block in encoder.layers_of(model)]
+    given = [recorded(block, inputs=False) for block in encoder.layers_of(model)]
+    model(input_ids=torch.tensor([[7]]))
+    for part, read, output in zip(encoder.blocks_of(model), blocks, given, strict=True):
+        hidden = read[0]
+        hidden = part.attention_norm(hidden + part.output(part.value(hidden)))
+        hidden = part.ffn_norm(hidden + part.ffn_out(torch.nn.functional.gelu(part.ffn_in(hidden))))
+        assert torch.allclose(hidden, output[0][0] if isinstance(output[0], tuple) else output[0], atol=1e-5)
+
+
+def test_what_lies_before_and_after_the_blocks(model):
+    ends = encoder.ends_of(model)
+    narrow = model.config.model_type == "electra"
+    tables = 2 if model.config.model_type == "distilbert" else 3
+    assert [table.embedding_dim for table in ends.tables] == tables * [8 if narrow else 16]
+    assert ends.tables[0] is encoder.word_embeddings_of(model)
+    assert ends.table_norm.normalized_shape == (8 if narrow else 16,)
+    assert (ends.widening is not None) == narrow
+    assert ends.features.weight.shape == (16, 16)
+    assert ends.last.weight.shape == (2, 16)
+    assert ends.feature_norm is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("AutoModelForTokenClassification", (None, None, (2, 16))),
+        ("AutoModelForQuestionAnswering", (None, None, (2, 16))),
+        ("AutoModelForMaskedLM", ((16, 16), (16,), (512, 16))),
+    ],
+)
+def test_heads_of_other_tasks(encoders, kind, parts):
+    import transformers
+
+    for architecture in ARCHITECTURES:
+        ends = encoder.ends_of(getattr(transformers, kind).from_config(encoders.config(architecture)))
+        found = [None if part is None else tuple(part.weight.shape) for part in (ends.features, ends.feature_norm)]
+        expected = parts
+        if architecture == "electra" and kind == "AutoModelForMaskedLM":
+            expected = ((8, 16), (8,), (512, 8))
+        assert (*found, tuple(ends.last.weight.shape)) == expected
+
+
+def test_a_head_that_is_not_known_is_refused(encoders):
+    from transformers import AutoModelForPreTraining
+
+    with pytest.raises(ModelError, match="BertForPreTraining: a head of 4 layers is not one that Lilliput knows"):
+        encoder.ends_of(AutoModelForPreTraining.from_config(encoders.config("bert")))
+
+
+def test_a_bare_encoder_ends_with_its_pooler_or_its_last_block(encoders):
+    from transformers import AutoModel
+
+    for architecture in ARCHITECTURES:
+        ends = encoder.ends_of(AutoModel.from_config(encoders.config(architecture)))
+        assert (ends.features is not None) == (architecture in ("bert", "roberta"))
+        assert ends.last is None
+
+
+def test_the_activation_is_that_of_the_model(encoders):
+    values = torch.linspace(-2, 2, 9)
+    for architecture in ARCHITECTURES:
+        name = "activation" if architecture == "distilbert" else "hidden_act"
+        assert torch.equal(
+            encoder.activation_of(encoders.classifier(architecture, **{name: "relu"}))(values), values.relu()
+        )
+
+
+@torch.no_grad()
+def test_a_rebuilt_model_has_the_weights_that_were_cut(model):
+    """Half of the feed-forward neurons are cut off by hand, and the configuration knows nothing of it."""
+    for block in encoder.blocks_of(model):
+        block.ffn_out.weight[:, 12:] = 0
+    expected = model(**inputs()).logits
+    for block in encoder.blocks_of(model):
+        block.ffn_in.weight, block.ffn_in.bias, block.ffn_out.weight = (
+            torch.nn.Parameter(weights.clone())
+            for weights in (block.ffn_in.weight[:12], block.ffn_in.bias[:12], block.ffn_out.weight[:, :12])
+        )
+    shape = EncoderShape(layers=3, hidden=16, heads=2, ffn=12, vocabulary=512)
+    state = torch.random.get_rng_state()
+    rebuilt = encoder.rebuild(model, shape)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert encoder.shape_of(rebuilt) == shape
+    assert encoder.shape_of(model).ffn == 24
+    assert not rebuilt.training
+    assert torch.allclose(rebuilt(**inputs()).logits, expected, atol=1e-6)
+
+
 def test_a_bare_encoder_has_the_same_inside(encoders):
     from transformers import AutoModel
 

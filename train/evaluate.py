@@ -12,6 +12,7 @@ from tokenizers import Encoding
 from torch import Tensor
 
 from lilliput import tasks
+from lilliput.first_token import first_token_only
 from lilliput.tasks import Task
 from lilliput.train.features import model_inputs, windows_of
 
@@ -53,8 +54,8 @@ def outputs_of(
     while done < len(order):
         batch_rows = order[done : done + batch_size]
         batch = tokenizer.pad([rows[i] for i in batch_rows], return_tensors="pt").to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            output = _array(model(**batch), batch["attention_mask"])
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16), first_token_only(model):
+            output = array_of(model(**batch), batch["attention_mask"])
         values = output.float().cpu().numpy()
         for i, value in zip(batch_rows, values, strict=True):
             result[i] = value[: len(rows[i]["input_ids"])] if value.ndim == 2 else value
@@ -66,7 +67,7 @@ def outputs_of(
     return result
 
 
-def _array(output: Any, mask: Tensor) -> Tensor:
+def array_of(output: Any, mask: Tensor) -> Tensor:
     """``[B, labels]`` or ``[B, T, labels]`` of whatever the head returns; ``mask`` is ``[B, T]``."""
     if "start_logits" in output:
         return torch.stack([output.start_logits, output.end_logits], dim=-1)  # [B, T, 2]
