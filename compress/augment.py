@@ -11,7 +11,7 @@ texts of mixed sentiment.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 MIX = 0.5
 """Share of the augmented texts that join spans of two texts; the others are one span with words left out."""
@@ -21,11 +21,11 @@ OMIT = 0.1
 """Share of the words left out of a span that stands alone."""
 
 
-def augment(texts: Sequence[str], copies: int, seed: int) -> list[str]:
+def augment(texts: Sequence[str], copies: int, seed: int) -> Iterator[str]:
     """``copies`` augmented texts for each of ``texts``, in their order; the same for the same seed."""
     generator = random.Random(seed)
-    words = [text.split() or [text] for text in texts]
-    return [_one(own, words, generator) for _ in range(copies) for own in words]
+    words = [text.split() or [text] for text in texts] if copies else []
+    return (_one(own, words, generator) for _ in range(copies) for own in words)
 
 
 def _one(own: list[str], words: Sequence[list[str]], generator: random.Random) -> str:

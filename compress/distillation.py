@@ -1,194 +1,357 @@
-"""Distil a student from a teacher.
+"""Distil a student from one or several teachers.
 
-The student reads the labelled training texts, augmented copies of them, and unlabelled transfer texts; for each it
-learns the teacher's logits. Labels are used on the training texts only, and only if ``--hard-label-weight`` is
-above 0.
+The student reads the labelled training texts, unlabelled texts, and changed copies; for each it learns what the
+teachers say, and perhaps what they compute inside. Labels are used on the training texts only, and only if
+``--hard-label-weight`` is above 0.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
-from torch import Tensor
+import torch
 
-from lilliput import encoder, models
-from lilliput.compress import objectives, students
-from lilliput.compress.augment import augment
-from lilliput.compress.teacher_outputs import teacher_logits
+from lilliput import encoder, models, processes, tasks
+from lilliput.compress import distillation_loss, fidelity, predictions, students, teachers, transfer
+from lilliput.compress.distillation_loss import DistillationLoss, WithTeacher, without_key
+from lilliput.compress.general import distill_general
+from lilliput.compress.online import ChangedTexts
+from lilliput.compress.stages import Schedule, stages
+from lilliput.compress.teachers import Teacher
+from lilliput.compress.transfer import Transfer
 from lilliput.config import DistillConfig
-from lilliput.errors import ModelError
+from lilliput.errors import ConfigError, ModelError
 from lilliput.runs import Run, Stage
-from lilliput.train import loop, sources
+from lilliput.tasks import Task
+from lilliput.train import evaluate, features, loop, precision, sources
+from lilliput.train.batches import Collate
 from lilliput.train.data import Dataset
-from lilliput.train.evaluate import Progress, accuracy, logits_of
+from lilliput.train.evaluate import Progress
+from lilliput.train.watch import Validate
 
-NO_LABEL = -100
-"""Marks texts without a label; the value that torch's cross-entropy ignores."""
+_PLACES = ("out", "teacher", "initial_model", "augment_model", "unlabelled", "save_every")
+"""Settings that decide nothing of the outcome, but for what lies there."""
 
-
-@dataclass(frozen=True)
-class DistillationLoss:
-    """An objective on the student's and teacher's logits, mixed with the cross-entropy with the labels.
-
-    Equation:
-        L = (1 - w) L_objective(z_s, z_t) + w CE(z_s, y), the second term over the labelled texts of the batch;
-        L = L_objective(z_s, z_t) for a batch without any.
-
-    Reference: Hinton, Vinyals & Dean 2015, section 2.
-    """
-
-    objective: objectives.Loss
-    temperature: float
-    hard_label_weight: float
-
-    def __call__(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
-        """Loss of a batch that carries ``teacher_logits`` ``[B, C]`` and ``labels`` ``[B]`` beside the model's
-        inputs."""
-        teacher = batch.pop("teacher_logits").float()
-        labels = batch.pop("labels")
-        student = model(**batch).logits.float()  # [B, C]
-        soft = self.objective(student, teacher, self.temperature)
-        if self.hard_label_weight == 0 or bool((labels == NO_LABEL).all()):
-            return soft
-        hard = F.cross_entropy(student, labels, ignore_index=NO_LABEL)
-        return (1 - self.hard_label_weight) * soft + self.hard_label_weight * hard
+BATCH = 64
+"""Validation texts that are read at a time."""
 
 
 def distill(config: DistillConfig, progress: Progress | None = None) -> dict[str, Any]:
     """Distil ``config.teacher`` into a student and save it to ``config.out/student``, a Hugging Face folder.
 
-    Interrupted and called again, it goes on from the last checkpoint; called once more, it returns the finished result.
+    With ``config.corpus`` the student is an encoder without a task (see :mod:`lilliput.compress.general`). Interrupted
+    and called again, it goes on from the last checkpoint; called once more, it returns the finished result.
+
+    Returns:
+        The stage's result: metrics on validation and test, fidelity to the teacher, where the student is.
 
     Raises:
         DataError, ModelError, ConfigError: something given is not usable; see the message.
         TrainingError: the loss became NaN or infinite.
     """
-    dataset = sources.load(config, unlabelled=config.unlabelled)
+    if config.corpus:
+        return distill_general(config, progress)
+    check(config)
+    dataset = sources.load(config)
     with Run(config.out, "distill") as run:
         stage = distill_stage(run, "student", config, dataset, progress)
     return {**stage.result, "folder": str(stage.folder), "reused": stage.reused}
 
 
+def check(config: DistillConfig) -> None:
+    """Raise :class:`ConfigError` for what is wrong whatever data and teacher are."""
+    students.check(config.student)
+    schedules = stages(config)
+    if config.task in tasks.names():
+        _check_task(tasks.get(config.task), config, schedules)
+    if config.unlabelled is not None and config.data == sources.SENTIMENT:
+        raise ConfigError("--unlabelled: the embedded data bring their own; use it with --data FILES")
+    if config.unlabelled is not None and not config.unlabelled.is_file():
+        raise ConfigError(f"--unlabelled {config.unlabelled}: no such file")
+
+
+def _check_task(task: Task, config: DistillConfig, schedules: Sequence[Schedule]) -> None:
+    """Raise :class:`ConfigError` for what does not work with this task's inputs or outputs."""
+    kind = predictions.kind_of(task)
+    if config.augment_online and (kind in ("tokens", "span", "vector") or task.new_tokens):
+        raise ConfigError(f"--augment-online {config.augment_online}: works with single texts, not with {task.name}")
+    if config.hard_label_weight and kind == "vector":
+        raise ConfigError(f"--hard-label-weight {config.hard_label_weight}: there are no labels of a vector")
+    unfit = [one.name for stage in schedules for _, one in stage.terms if one.name in predictions.NEED_SEVERAL]
+    if unfit and kind == "score":
+        raise ConfigError(f"--objective {unfit[0]}: says nothing of a score, which is one number; use logit-mse")
+
+
 def distill_stage(
-    run: Run,
-    name: str,
-    config: DistillConfig,
-    dataset: Dataset,
-    progress: Progress | None = None,
+    run: Run, name: str, config: DistillConfig, dataset: Dataset, progress: Progress | None = None
 ) -> Stage:
     """The stage that :func:`distill` consists of, for runs with more than one student."""
-    students.parse_shape(config.student)
-    objectives.get(config.objective)
-    teacher_id = models.fingerprint(config.teacher, config.revision)
+    check(config)
     identity = {
-        # The teacher counts by its weights, not by where it lies.
-        **config.model_dump(mode="json", exclude={"out", "teacher", "initial_model", "save_every"}),
-        "teacher_fingerprint": teacher_id,
+        # Models and texts count by what they hold, not by where they lie.
+        **config.model_dump(mode="json", exclude=set(_PLACES)),
+        "teacher_fingerprints": [models.fingerprint(teacher, config.revision) for teacher in config.teacher],
         "initial_fingerprint": models.fingerprint(config.initial_model) if config.initial_model else None,
+        "augment_fingerprint": models.fingerprint(config.augment_model) if config.augment_model else None,
         "data_fingerprint": dataset.fingerprint,
+        "unlabelled_fingerprint": _digest(config.unlabelled),
     }
-    cache = run.folder / "teacher-outputs"
-    return run.stage(
-        name,
-        identity,
-        lambda folder: _distill(folder, cache, teacher_id, config, dataset, progress, name),
-        config=config.model_dump(mode="json"),
-    )
+    work = Distillation(config, dataset, run.folder / "teacher-outputs", progress, name)
+    return run.stage(name, identity, work.run, config=config.model_dump(mode="json"))
 
 
-def _distill(
-    folder: Path,
-    cache: Path,
-    teacher_id: str,
-    config: DistillConfig,
-    dataset: Dataset,
-    progress: Progress | None,
-    name: str,
-) -> dict[str, Any]:
-    tokenizer = models.load_tokenizer(config.teacher, config.revision)
-    teacher = models.load_finetuned_classifier(config.teacher, config.revision).to(loop.pick_device(config.device))
-    models.check_length(teacher, config.max_length)
-    tokenizer.model_max_length = config.max_length
-    order = models.match_labels(teacher, dataset.label_names, config.teacher)
-    student, initial_layers = _first_student(teacher, config)
-    encoder.word_embeddings_of(student).weight.requires_grad_(config.train_embeddings)
+@dataclass(frozen=True)
+class Distillation:
+    """One distillation.
 
-    texts, labels = _training_texts(config, dataset, order)
-    targets = teacher_logits(teacher, tokenizer, teacher_id, texts, config.max_length, cache, progress)
-    student, best = loop.fit(
-        student,
-        tokenizer,
-        loop.encode(texts, tokenizer, config.max_length, labels=labels, teacher_logits=targets.tolist()),
-        config,
-        folder,
-        _Validation(teacher, tokenizer, config, dataset, order),
-        objective=DistillationLoss(objectives.get(config.objective), config.temperature, config.hard_label_weight),
-        progress=progress,
-        what=name,
-    )
-    encoder.word_embeddings_of(student).weight.requires_grad_(True)
-    models.save(student, tokenizer, folder)
-    gold = [order[label] for label in dataset.test.labels]
-    test = logits_of(student, tokenizer, dataset.test.texts, config.max_length)
-    return {
-        "teacher": str(config.teacher),
-        "shape": vars(encoder.shape_of(student)),
-        "initial_layers": initial_layers,
-        "texts": {"labelled": len(dataset.train.texts), "transfer": len(dataset.transfer), "all": len(texts)},
-        "validation_accuracy": best["accuracy"],
-        "validation_agreement": best["agreement"],
-        "best_epoch": best["epoch"],
-        "test_accuracy": accuracy(test, gold),
-        "n_test": len(gold),
-    }
+    Args:
+        cache: folder of the teachers' outputs, which other students of the run read again.
+        what: its name, for progress.
+    """
+
+    config: DistillConfig
+    dataset: Dataset
+    cache: Path
+    progress: Progress | None = None
+    what: str = "student"
+
+    def run(self, folder: Path) -> dict[str, Any]:
+        """Read, match, choose, save; then read the test split, once."""
+        config, dataset, task = self.config, self.dataset, tasks.get(self.config.task)
+        teaching = teachers.load(config, task, dataset, self.cache)
+        weights = teachers.weigh(teaching, dataset)
+        tokenizer = teaching[0].tokenizer
+        student, initial_layers = self._first_student(task, teaching[0])
+        texts = Transfer(dataset, task, config, self.progress)
+        for schedule in stages(config):
+            distillation_loss.check(schedule, predictions.kind_of(task), student, teaching[0])
+        rows = self._encode(
+            texts, tokenizer, [one for one, w in zip(teaching, weights, strict=True) if w], student, folder
+        )
+        validate = Validation(task, tokenizer, config.max_length, dataset, teaching, weights)
+        for number, schedule in enumerate(stages(config), start=1):
+            student, best = self._fit(number, schedule, student, rows, teaching, weights, validate, folder)
+        encoder.word_embeddings_of(student).weight.requires_grad_(True)
+        models.note(student, task=task.name, max_length=config.max_length)
+        return {
+            "teachers": dict(zip(config.teacher, weights, strict=True)),
+            "student": config.student,
+            "shape": vars(encoder.shape_of(student)),
+            "parameters": sum(weight.numel() for weight in student.parameters()),
+            "initial_layers": initial_layers,
+            "texts": {**dict(texts.counts), "all": texts.counts.total()},
+            "rejected": texts.rejected,
+            "best_epoch": best["epoch"],
+            **self._evaluate(student, teaching[0], task, folder, validate),
+        }
+
+    def _first_student(self, task: Task, teacher: Teacher) -> tuple[Any, tuple[int, ...] | None]:
+        """The student before training, and the layers that it was given."""
+        config, source = self.config, teacher.model
+        torch.manual_seed(config.seed)
+        if config.initial_model:
+            source = self._initial(task, teacher)
+        student, layers = students.build(
+            config.student, source, teacher.tokenizer, initial_layers=config.initial_layers, seed=config.seed
+        )
+        student.requires_grad_(True)
+        encoder.word_embeddings_of(student).weight.requires_grad_(config.train_embeddings)
+        return student, layers
+
+    def _initial(self, task: Task, teacher: Teacher) -> Any:
+        """``--initial-model``, with its labels in the data's order; an encoder without a head gets the teacher's."""
+        source = str(self.config.initial_model)
+        if models.is_headless(source) and task.head != "AutoModel":
+            return encoder.with_head_of(teacher.model, models.load_for(task, source, self.dataset.label_names))
+        model = models.load_finetuned(task, source)
+        if self.dataset.label_names:
+            if sorted(models.labels_of(model)) != sorted(models.labels_of(teacher.model)):
+                raise ModelError(f"--initial-model {source}: its labels are not the teacher's")
+            encoder.reorder_labels(model, models.match_labels(model, self.dataset.label_names, source))
+        return model
+
+    def _encode(self, texts: Transfer, tokenizer: Any, teaching: Sequence[Teacher], student: Any, folder: Path) -> Any:
+        """The training rows on disk; the teachers have read them where their answers are wanted before training."""
+        config = self.config
+        online = config.augment_online > 0
+        readers = [] if online or not any(stage.reads_predictions for stage in stages(config)) else teaching
+        path = folder / "checkpoints" / "texts.arrow"
+        labels = student.config.num_labels
+        return transfer.write(texts, tokenizer, config.max_length, labels, path, readers, self.progress)
+
+    def _fit(
+        self,
+        number: int,
+        schedule: Schedule,
+        student: Any,
+        rows: Any,
+        teaching: Sequence[Teacher],
+        weights: Sequence[float],
+        validate: Validation,
+        folder: Path,
+    ) -> tuple[Any, dict[str, float]]:
+        """Train one stage; the last one works in ``folder`` itself."""
+        task = validate.task
+        prior = task.prior(self.dataset.train.targets)
+        encoder.set_dropout(student, self.config.dropout)
+        torch.manual_seed(self.config.seed + number)  # what is drawn must not depend on whether a stage was resumed
+        objective = DistillationLoss(
+            schedule,
+            predictions.kind_of(task),
+            student,
+            teaching,
+            weights,
+            **{name: prior[name] for name in ("mean", "deviation") if name in prior},
+        )
+        last = number == len(stages(self.config))
+        place = folder if last else folder / "checkpoints" / f"stage-{number}"
+        place.mkdir(parents=True, exist_ok=True)
+        student, best = loop.fit(
+            student,
+            validate.tokenizer,
+            rows,
+            schedule.config,
+            place,
+            validate.of(schedule, objective),
+            objective=objective,
+            collate=self._collate(task, schedule, teaching, weights),
+            progress=self.progress,
+            what=self.what if last else f"{self.what}, stage {number}",
+        )
+        objective.close()
+        if not last:
+            if processes.is_main():
+                shutil.copy(place / "log.jsonl", folder / f"log-stage-{number}.jsonl")
+            encoder.word_embeddings_of(student).weight.requires_grad_(self.config.train_embeddings)
+        return student, best
+
+    def _collate(
+        self, task: Task, schedule: Schedule, teaching: Sequence[Teacher], weights: Sequence[float]
+    ) -> Collate:
+        pad = features.Collate(teaching[0].tokenizer, task.per_token)
+        config, kind = self.config, predictions.kind_of(task)
+        if config.augment_online:
+            unlabelled = predictions.unknown(kind, len(self.dataset.label_names), 0)
+            tokenizer = teaching[0].tokenizer
+            return without_key(ChangedTexts(pad, tokenizer, config.augment_online, unlabelled, config.max_length))
+        return WithTeacher(pad, teaching, weights) if schedule.reads_predictions else without_key(pad)
+
+    def _evaluate(
+        self, student: Any, teacher: Teacher, task: Task, folder: Path, validate: Validation
+    ) -> dict[str, Any]:
+        """Save the student; its metrics, and how faithful it is to the first teacher."""
+        config, dataset = self.config, self.dataset
+        ours = self._says(functools.partial(validate.predict, student), task)
+        theirs = self._says(teacher.predict, task)
+        models.note(student, settings=dict(ours.settings))
+        models.save(student, validate.tokenizer, folder, task)
+        figures = functools.partial(task.metrics, names=dataset.label_names, settings=ours.settings)
+        return {
+            "validation": figures(ours.validation, dataset.validation.targets),
+            "test": figures(ours.test, dataset.test.targets),
+            "n_test": len(dataset.test),
+            "settings": dict(ours.settings),
+            "fidelity": fidelity.write(
+                folder, task, dataset, student=ours, teacher=theirs, slice_column=config.slice_column
+            ),
+        }
+
+    def _says(self, predict: Callable[[Sequence[Any]], list[Any]], task: Task) -> fidelity.Predictions:
+        """What a model says of every split that it is measured on."""
+        dataset = self.dataset
+        validation = predict(dataset.validation.inputs)
+        return fidelity.Predictions(
+            validation=validation,
+            settings=task.fit(validation, dataset.validation.targets),
+            test=predict(dataset.test.inputs),
+            out_of_domain={name: predict(split.inputs) for name, split in dataset.out_of_domain.items()},
+        )
 
 
-def _first_student(teacher: Any, config: DistillConfig) -> tuple[Any, tuple[int, ...]]:
-    """The student before training, and the layers of the teacher, or of the initial model, that it was given."""
-    source = teacher
-    if config.initial_model:
-        source = models.load_finetuned_classifier(config.initial_model)
-        if models.labels_of(source) != models.labels_of(teacher):
-            raise ModelError(
-                f"--initial-model {config.initial_model}: its labels are not the teacher's, in their order"
-            )
-    layers = config.initial_layers or students.evenly_spaced(
-        students.parse_shape(config.student), encoder.shape_of(source).layers
-    )
-    return students.from_teacher(source, config.student, layers), layers
+class Validation:
+    """Measures a student in training on the validation split, against labels and against the teachers.
 
-
-def _training_texts(config: DistillConfig, dataset: Dataset, order: tuple[int, ...]) -> tuple[list[str], list[int]]:
-    """What the student reads, labelled texts first, and the index of each text's logit, or ``NO_LABEL``."""
-    labelled = [order[label] for label in dataset.train.labels]
-    texts = [*dataset.train.texts, *dataset.transfer, *augment(dataset.train.texts, config.augment, config.seed)]
-    return texts, labelled + [NO_LABEL] * (len(texts) - len(labelled))
-
-
-class _Validation:
-    """Scores a student in training by how near its logits are to the teacher's on the validation texts.
-
-    Among epochs of one student this says more than accuracy, which on a thousand texts moves by chance by a point.
+    Among epochs of one student the distance to the teachers says more than the metric, which on a thousand texts moves
+    by a point by chance.
     """
 
     def __init__(
-        self, teacher: Any, tokenizer: Any, config: DistillConfig, dataset: Dataset, order: tuple[int, ...]
+        self,
+        task: Task,
+        tokenizer: Any,
+        max_length: int,
+        dataset: Dataset,
+        teaching: Sequence[Teacher],
+        weights: Sequence[float],
     ) -> None:
-        self.predict = functools.partial(
-            logits_of, tokenizer=tokenizer, texts=dataset.validation.texts, max_length=config.max_length
-        )
-        self.teacher = self.predict(teacher)
-        self.gold = [order[label] for label in dataset.validation.labels]
+        self.task = task
+        self.kind = predictions.kind_of(task)
+        self.tokenizer = tokenizer
+        self.max_length = max_length
+        self.split = dataset.validation
+        self.names = dataset.label_names
+        self.windows = features.windows_of(task, tokenizer, self.split.inputs, max_length)
+        said = [teacher.outputs(self.split.inputs) for teacher in teaching]
+        self.teacher = [sum(w * one for w, one in zip(weights, some, strict=True)) for some in zip(*said, strict=True)]
+        self.teacher_labels = self._labels(self.teacher)
+
+    def predict(self, model: Any, inputs: Sequence[Any]) -> list[Any]:
+        """The model's predictions, in float32."""
+        return evaluate.predict(model, self.tokenizer, self.task, inputs, self.max_length)
+
+    def of(self, schedule: Schedule, objective: DistillationLoss) -> Validate:
+        """The measure of a stage: the distance to the teachers' answers, or what the stage minimises where it does
+        not look at answers."""
+        return self if schedule.reads_predictions else functools.partial(self._inner, objective=objective)
 
     def __call__(self, model: Any) -> dict[str, float]:
-        logits = self.predict(model, bf16=loop.bf16_is_fast(next(model.parameters()).device))
-        return {
-            "score": -float(np.square(logits - self.teacher).mean()),
-            "accuracy": accuracy(logits, self.gold),
-            "agreement": accuracy(logits, self.teacher.argmax(axis=1).tolist()),
-        }
+        """The task's metrics, ``agreement`` where a label is one out of several, and ``score``."""
+        bf16 = precision.bf16_is_fast(next(model.parameters()).device)
+        flat = [window for found in self.windows for window in found]
+        outputs = evaluate.outputs_of(model, self.tokenizer, flat, bf16=bf16)
+        each = iter(outputs)
+        found = [
+            self.task.predict(item, some, [next(each) for _ in some], {})
+            for item, some in zip(self.split.inputs, self.windows, strict=True)
+        ]
+        settings = self.task.fit(found, self.split.targets)
+        metrics = self.task.metrics(found, self.split.targets, self.names, settings)
+        distances = [float(np.square(a - b).mean()) for a, b in zip(outputs, self.teacher, strict=True)]
+        metrics["score"] = -float(np.mean(distances))
+        if self.kind == "classes":
+            metrics["agreement"] = float(np.mean(self._labels(outputs) == self.teacher_labels))
+        return metrics
+
+    def _labels(self, outputs: Sequence[Any]) -> Any:
+        return np.stack(outputs).argmax(axis=1) if self.kind == "classes" else None
+
+    def _inner(self, model: Any, objective: DistillationLoss) -> dict[str, float]:
+        """The objective's mean over the validation texts."""
+        pad = features.Collate(self.tokenizer)
+        flat = sorted((window for found in self.windows for window in found), key=lambda window: len(window.ids))
+        device, training, losses = next(model.parameters()).device, model.training, []
+        model.eval()
+        with torch.no_grad():
+            for start in range(0, len(flat), BATCH):
+                some = flat[start : start + BATCH]
+                batch = pad([features.model_inputs(window, self.tokenizer) for window in some])
+                value = objective(model, {name: tensor.to(device) for name, tensor in batch.items()})
+                losses += [float(value)] * len(some)
+        model.train(training)
+        return {"score": -float(np.mean(losses))}
+
+
+def _digest(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    with path.open("rb") as file:
+        return (
+            f"{path.suffix.lower()} {hashlib.file_digest(file, 'sha256').hexdigest()}"  # the ending says how to read it
+        )

@@ -180,27 +180,62 @@ class FinetuneConfig(TrainingConfig):
         return value
 
 
-class DistillConfig(TextDataConfig, TrainingConfig):
-    """``lilliput distill``: a student from a teacher."""
+class DistillConfig(TrainingConfig):
+    """``lilliput distill``: a student from one or several teachers."""
 
     command: ClassVar[str] = "distill"
 
-    teacher: str = Field(min_length=1, description="fine-tuned Hugging Face folder or Hub id")
+    teacher: tuple[str, ...] = Field(min_length=1, description="fine-tuned Hugging Face folders or Hub ids")
     revision: str | None = None
-    student: str = Field("layers=3", description="shape, for example layers=3")
+    student: str = Field("layers=3", description="layers=3, layers=2,hidden=192,heads=6,ffn=768, conv or static")
     initial_model: str | None = Field(None, min_length=1, description="a larger student to start from, not the teacher")
     initial_layers: tuple[int, ...] | None = Field(None, description="layers of it that the student starts from")
-    unlabelled: Path | None = Field(None, description="transfer text: .txt (a text a line), CSV, TSV or JSONL")
-    objective: str = Field("logit-mse", description="a name in lilliput.compress.objectives")
+    corpus: tuple[str, ...] = Field((), description="raw text to distil an encoder on, before any task")
+    held_out: float = Field(0.05, gt=0, lt=1, description="share of the corpus' documents kept for evaluation")
+    unlabelled: Path | None = Field(None, description="transfer text: .txt (a text a line), CSV, TSV, JSONL or Parquet")
+    objective: tuple[str, ...] = Field(
+        ("logit-mse",), min_length=1, description="names in lilliput.compress.objectives, each perhaps with =WEIGHT"
+    )
+    stage: tuple[str, ...] = Field((), description="stages before it: objectives, epochs=N, learning-rate=R, by commas")
+    mapping: str = Field("uniform", description="the teacher's layers to learn from: uniform, skip, last, learned, 1,4")
+    relation_heads: int | None = Field(None, ge=1, le=4096, description="heads of the relations; the teacher's own")
     temperature: float = Field(1.0, gt=0, le=100)
-    hard_label_weight: float = Field(0.0, ge=0, le=1, description="weight of the cross-entropy with the labels")
+    hard_label_weight: float = Field(0.0, ge=0, le=1, description="weight of the loss with the labels")
     augment: int = Field(0, ge=0, le=100, description="augmented copies of every training text")
+    augment_model: str | None = Field(
+        None, min_length=1, description="masked language model that replaces words in the copies"
+    )
+    augment_online: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the texts changed anew in every step, read by the teacher then",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="of the student while it learns from its teacher")
     train_embeddings: bool = Field(
         False, description="train the word embeddings too, which are copied from the teacher"
     )
     epochs: int = Field(4, ge=1, le=1000)
     learning_rate: float = Field(3e-4, gt=0, le=1)
     out: Path
+
+    @field_validator("teacher", "objective", "stage", "corpus", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("teacher")
+    @classmethod
+    def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(value) or len(set(value)) < len(value):
+            raise ValueError("must name different folders or Hub ids")
+        return value
+
+    @model_validator(mode="after")
+    def _copies_for_the_model(self) -> Self:
+        if self.augment_model and not self.augment:
+            raise ValueError("--augment-model: needs --augment, the number of copies of every text")
+        return self
 
 
 class ExportConfig(TextDataConfig):

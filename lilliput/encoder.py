@@ -135,10 +135,13 @@ _NAMES = {
 
 SUPPORTED = tuple(_NAMES)
 
+_OWN = {"lilliput_conv": "windows.word_embeddings", "lilliput_static": "windows.word_embeddings"}
+"""Architectures of Lilliput's own, which have no transformer blocks, and where they keep the token table."""
+
 
 def check_supported(architecture: str, where: str) -> None:
     """Raise :class:`ModelError` unless ``architecture`` (a config's ``model_type``) is one that Lilliput knows."""
-    if architecture not in _NAMES:
+    if architecture not in _NAMES and architecture not in _OWN:
         raise ModelError(
             f"{where}: architecture {architecture!r} is not supported; supported are {', '.join(SUPPORTED)}"
         )
@@ -146,6 +149,8 @@ def check_supported(architecture: str, where: str) -> None:
 
 def _names(model: Any) -> _Names:
     check_supported(model.config.model_type, type(model).__name__)
+    if not has_blocks(model):
+        raise ModelError(f"{type(model).__name__}: it has no transformer blocks, and this works with those")
     return _NAMES[model.config.model_type]
 
 
@@ -196,11 +201,18 @@ def has_blocks(model: Any) -> bool:
 
 def settings_of(model: Any) -> BlockSettings:
     """What every block of the model computes with."""
-    config, heads = model.config, attention_heads_of(model)
+    config, heads, block = model.config, attention_heads_of(model), layers_of(model)[-1]
     if config.model_type == "distilbert":  # it has no dropout between its heads and the residual connection
-        return BlockSettings(heads, config.activation, config.attention_dropout, 0.0, config.dropout)
-    dropout = config.hidden_dropout_prob
-    return BlockSettings(heads, config.hidden_act, config.attention_probs_dropout_prob, dropout, dropout)
+        return BlockSettings(heads, config.activation, block.attention.dropout.p, 0.0, block.ffn.dropout.p)
+    attention, output = _get(block, "attention.self.dropout"), _get(block, "attention.output.dropout")
+    return BlockSettings(heads, config.hidden_act, attention.p, output.p, block.output.dropout.p)
+
+
+def set_dropout(model: nn.Module, rate: float) -> None:
+    """Set every dropout of the model as it is in memory; its configuration, and so a copy loaded later, stay."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
 
 
 def embeddings_of(model: nn.Module) -> nn.Module:
@@ -263,7 +275,7 @@ def rebuild(model: Any, shape: EncoderShape) -> Any:
 
 def word_embeddings_of(model: nn.Module) -> nn.Embedding:
     """The token table, ``[vocabulary, hidden]``."""
-    return _get(_base(model), _names(model).word_embeddings)
+    return _get(_base(model), _OWN.get(model.config.model_type) or _names(model).word_embeddings)
 
 
 @contextmanager
@@ -285,6 +297,9 @@ def only_at(model: Any, chosen: Tensor) -> Iterator[None]:
 
 def shape_of(model: Any) -> EncoderShape:
     """Read the shape off a model (uniform layers)."""
+    if not has_blocks(model):
+        count, vocabulary = getattr(model.config, "layers", 1), word_embeddings_of(model).num_embeddings
+        return EncoderShape(layers=count, hidden=model.config.width, heads=0, ffn=0, vocabulary=vocabulary)
     names, config = _names(model), model.config
     return EncoderShape(
         layers=len(layers_of(model)),
@@ -330,6 +345,21 @@ def reorder_labels(model: Any, order: Sequence[int]) -> None:
     names = [model.config.id2label[i] for i in order]
     model.config.id2label = dict(enumerate(names))
     model.config.label2id = {name: i for i, name in enumerate(names)}
+
+
+def with_head_of(source: Any, model: Any) -> Any:
+    """``model`` with all that lies above the encoder of ``source``, pooler included, where the shapes are the same."""
+    base = f"{model.base_model_prefix}."
+    own = model.state_dict()
+    above = {
+        name: weight
+        for name, weight in source.state_dict().items()
+        if (not name.startswith(base) or name.startswith(f"{base}pooler."))
+        and name in own
+        and own[name].shape == weight.shape
+    }
+    model.load_state_dict(above, strict=False)
+    return model
 
 
 def keep_layers(model: Any, indices: Sequence[int]) -> Any:

@@ -109,6 +109,13 @@ def task_of(source: str | Path, revision: str | None = None) -> Task:
     raise ModelError(f"{source}: made for {made_for}; which task is that? Give --task: {', '.join(tasks.names())}")
 
 
+def is_headless(source: str | Path, revision: str | None = None) -> bool:
+    """Whether a checkpoint is an encoder without a head of any task."""
+    _check_folder(source)
+    heads = _load_config(source, revision).architectures or []
+    return bool(heads) and all(name.endswith("Model") for name in heads)
+
+
 def add_tokens(model: Any, tokenizer: Any, tokens: Sequence[str]) -> None:
     """Make each of ``tokens`` a special token, with a fresh embedding where the vocabulary lacks it."""
     if not tokenizer.add_tokens(list(tokens), special_tokens=True):
@@ -229,6 +236,8 @@ def _in_words(head: str) -> str:
 
 def _load_config(source: str | Path, revision: str | None) -> Any:
     from transformers import AutoConfig
+
+    import lilliput.architectures  # noqa: F401 - so that transformers knows them
 
     try:
         config = AutoConfig.from_pretrained(str(source), revision=revision, trust_remote_code=False)

@@ -145,6 +145,20 @@ def median_interval(values: Sequence[float]) -> Estimate:
     return Estimate(float(np.median(ordered)), float(ordered[k - 1]), float(ordered[n - k]))
 
 
+def mean(values: ArrayLike) -> Estimate:
+    """Mean of some values, one an item, with Student's interval: mean ± t_{n-1} s / sqrt(n), t the 97.5% quantile.
+
+    Raises:
+        ValueError: there are fewer than 2 values.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or len(numbers) < 2:
+        raise ValueError(f"a list of at least 2 numbers is needed, not one of shape {numbers.shape}")
+    middle, n = float(numbers.mean()), len(numbers)
+    half = float(t.ppf(0.975, n - 1) * numbers.std(ddof=1) / math.sqrt(n))
+    return Estimate(middle, middle - half, middle + half)
+
+
 def jackknife(
     measure: Callable[[Sequence[int]], float], items: Sequence[int], groups: int = 20, seed: int = 0
 ) -> Estimate:

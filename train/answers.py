@@ -34,7 +34,8 @@ class Answers:
         labels: gold and predicted labels, [rows, labels], or [tokens of all rows, labels] where each token has one;
             None where answers are no labels.
         row_labels: gold labels, [rows, labels]; None where a row's answer is no label, nor several.
-        probabilities: [rows, labels], where a row has one label and the model a probability for each; else None.
+        given: of each row, the probabilities that the model gives its labels, a list; None where it gives none.
+        probabilities: ``given`` as [rows, labels], where a row has one label out of several; else None.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Answers:
         self.row_labels = None if self.labels is None or task.per_token else self.labels[0]
         whole = self.one_a_row and all(row is not None for row in given)
         self.probabilities = np.array(given, dtype=np.float64) if whole else None
-        self._given = given
+        self.given = given
 
     def table(self) -> pyarrow.Table:
         """``id`` (file and line), ``gold``, ``prediction`` and ``probabilities``, a row each."""
@@ -65,7 +66,7 @@ class Answers:
                 "id": self.split.places or [str(number) for number in range(len(self.split))],
                 "gold": self.gold,
                 "prediction": self.predicted,
-                "probabilities": self._given,
+                "probabilities": self.given,
             }
         )
 
@@ -76,10 +77,11 @@ class Answers:
             gold, found = self.labels
             return statistics.accuracy((gold[rows] == found[rows]).all(axis=1))
         if not 2 <= len(rows) <= MOST:
-            return Estimate(self._value(rows), math.nan, math.nan)
-        return statistics.jackknife(self._value, rows)
+            return Estimate(self.value(rows), math.nan, math.nan)
+        return statistics.jackknife(self.value, rows)
 
-    def _value(self, rows: Sequence[int]) -> float:
+    def value(self, rows: Sequence[int]) -> float:
+        """``metric`` on some rows."""
         predictions, targets = [self.predictions[i] for i in rows], [self.split.targets[i] for i in rows]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a part need not have rows of every label, or values that differ

@@ -22,7 +22,12 @@ NO_ROWS = "no rows"
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
-def read_rows(
+def read_rows(source: Path | HubSplit, ledger: Ledger, task: Task, chosen: Mapping[str, str], **how: Any) -> list[Row]:
+    """The rows of `stream_rows`, all at once."""
+    return list(stream_rows(source, ledger, task, chosen, **how))
+
+
+def stream_rows(
     source: Path | HubSplit,
     ledger: Ledger,
     task: Task,
@@ -30,8 +35,8 @@ def read_rows(
     *,
     labelled: bool,
     slice_column: str | None = None,
-) -> list[Row]:
-    """The usable rows of a file, or of a split of the Hub; every other row is rejected in ``ledger``.
+) -> Iterator[Row]:
+    """The usable rows of a file, or of a split of the Hub, as they are read; every other row is rejected in ``ledger``.
 
     Args:
         chosen: the columns that a user named, by role; for the others the usual names are tried.
@@ -41,7 +46,6 @@ def read_rows(
     Raises:
         Unusable: the file can't be read, is empty, is not UTF-8 at all, or lacks a column; a lenient ledger keeps it.
     """
-    rows: list[Row] = []
     file, before = str(source), ledger.rows_in
     try:
         table = source.table() if isinstance(source, HubSplit) else open_table(source)
@@ -51,14 +55,15 @@ def read_rows(
         for record in table.records:
             ledger.rows_in += 1
             try:
-                rows.append(_row(record, file, task, keys))
+                row = _row(record, file, task, keys)
             except RowFault as fault:
                 ledger.reject(str(fault), file, record.line, record.detail)
+                continue
+            yield row
         if ledger.rows_in == before:
             raise Unusable(NO_ROWS, file, None, "there are no rows under its header")
     except Unusable as error:
         ledger.refuse(error)
-    return rows
 
 
 def _keys(

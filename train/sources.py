@@ -42,14 +42,14 @@ def load(config: DataConfig, unlabelled: Path | None = None, ledger: Ledger | No
         config.data,
         task,
         unlabelled=unlabelled,
-        columns=_named_columns(config),
+        columns=named_columns(config),
         slice_column=config.slice_column,
         allow_overlap=config.allow_overlap,
         ledger=ledger,
     )
 
 
-def _named_columns(config: DataConfig) -> dict[str, str]:
+def named_columns(config: DataConfig) -> dict[str, str]:
     """The columns that flags name, by role."""
     named = {"text": config.text_column, "pair": config.pair_column, "label": config.label_column}
     return {role: column for role, column in named.items() if column is not None}

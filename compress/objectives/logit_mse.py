@@ -1,7 +1,7 @@
 """Match the teacher's logits directly.
 
 Equation:
-    L = 1/(B C) sum_b sum_c (z_s[b, c] - z_t[b, c])^2
+    L = 1/|V| sum_(n, c) in V (z_s[n, c] - z_t[n, c])^2, V the valid entries: all N C of them, or those of ``valid``
 
 Reference: Ba & Caruana, "Do Deep Nets Really Need to be Deep?", NeurIPS 2014, section 3.1. They report that logits, not
 yet squashed to probabilities, teach more than the probabilities do. It is the limit of the soft-target loss at high
@@ -12,16 +12,32 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lilliput.compress.objectives._distributions import widen
 
-def loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+ON = "predictions"
+
+
+def loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    temperature: float = 1.0,
+    labels: Tensor | None = None,
+    valid: Tensor | None = None,
+) -> Tensor:
     """Mean squared difference of the logits.
 
     Args:
-        student: logits ``[B, C]``.
-        teacher: logits ``[B, C]``, without gradient.
+        student: logits ``[N, C]``.
+        teacher: logits ``[N, C]``, without gradient.
         temperature: not used; a scale would only rescale the loss.
+        labels: not used.
+        valid: bool ``[N, C]``; an entry where it is False counts for nothing.
 
     Returns:
         Scalar tensor, 0 where the student equals the teacher.
     """
-    return (student - teacher).square().mean()
+    difference = widen(student) - widen(teacher)
+    if valid is None:
+        return difference.square().sum() / max(difference.numel(), 1)
+    return difference.masked_fill(~valid, 0).square().sum() / valid.sum().clamp(min=1)
