@@ -12,7 +12,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check links bench bench-train clean
+.PHONY: help setup demo test check links bench bench-train bench-distill clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -50,7 +50,7 @@ check: $(READY) links  ## ruff and mypy
 # Type checkers do not see the editable mapping of train/ to lilliput.train: show them a tree where it is real.
 links:  ## .links/lilliput, a tree of symbolic links for type checkers and editors
 	@rm -rf .links && mkdir -p .links/lilliput
-	@ln -s $(addprefix ../../,$(wildcard lilliput/*.py lilliput/py.typed lilliput/tasks lilliput/commands)) .links/lilliput/
+	@ln -s $(addprefix ../../,$(wildcard lilliput/*.py lilliput/py.typed lilliput/tasks lilliput/commands lilliput/architectures)) .links/lilliput/
 	@ln -s ../../train ../../export ../../compress ../../benchmarks .links/lilliput/
 
 bench: setup  ## measure the demo and write the figures and the README's table
@@ -70,6 +70,23 @@ bench-train: setup  ## measure the training figures, in pieces of less than an h
 	$(TRAINING).generated qa --out $(PIECES)/qa.json
 	$(TRAINING).generated relation --out $(PIECES)/relation.json
 	$(TRAINING).targets $(PIECES)/*.json --out $(PIECES).json --page docs/train.md
+
+STUDENTS := benchmarks/results/distill
+DISTILLATION := $(BIN)/python -m lilliput.benchmarks.distillation
+OBJECTIVES := soft-targets,decoupled,hidden-states,hidden-states-skip,hidden-states-learned,relations
+OTHERS := attention-maps,minilm-first,skip-layers,last-layers,from-l3,train-embeddings
+TEXTS := no-transfer,augment-0,augment-2,online,dropout,hard-labels,two-teachers
+
+bench-distill: setup  ## measure the distillation figures, in pieces of less than an hour; some hours
+	$(DISTILLATION).students --fold 0 --out $(STUDENTS)/fold-0.json
+	$(DISTILLATION).students --fold 1 --out $(STUDENTS)/fold-1.json
+	$(DISTILLATION).students --fold 2 --out $(STUDENTS)/fold-2.json
+	$(DISTILLATION).speed --fold 0 --out $(STUDENTS)/speed.json
+	$(DISTILLATION).budget --out $(STUDENTS)/budget.json
+	$(DISTILLATION).ablation --fold 0 --variants $(OBJECTIVES) --out $(STUDENTS)/ablation.json
+	$(DISTILLATION).ablation --fold 0 --variants $(OTHERS) --out $(STUDENTS)/ablation.json
+	$(DISTILLATION).ablation --fold 0 --variants $(TEXTS) --out $(STUDENTS)/ablation.json
+	$(DISTILLATION).targets $(STUDENTS) --out $(STUDENTS).json --page docs/distill.md
 
 clean:  ## remove what set-up and the tools made; runs/ and the download cache stay
 	rm -rf $(VENV) .links .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

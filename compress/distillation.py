@@ -85,6 +85,8 @@ def _check_task(task: Task, config: DistillConfig, schedules: Sequence[Schedule]
     if config.hard_label_weight and kind == "vector":
         raise ConfigError(f"--hard-label-weight {config.hard_label_weight}: there are no labels of a vector")
     unfit = [one.name for stage in schedules for _, one in stage.terms if one.name in predictions.NEED_SEVERAL]
+    if "cosine" in unfit and kind == "labels":
+        raise ConfigError("--objective cosine: says nothing of labels that are each a choice of its own; use logit-mse")
     if unfit and kind == "score":
         raise ConfigError(f"--objective {unfit[0]}: says nothing of a score, which is one number; use logit-mse")
 

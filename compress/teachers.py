@@ -149,11 +149,14 @@ def load(config: DistillConfig, task: Task, dataset: Dataset, cache: Path) -> li
     """The teachers of a configuration.
 
     Raises:
-        ConfigError: several teachers must answer token by token, but don't have the same tokenizer.
+        ConfigError: two teachers are the same model, or several must answer token by token and don't have the same
+            tokenizer.
     """
     found = [Teacher(source, config, task, dataset, cache) for source in config.teacher]
     first = found[0]
-    for other in found[1:]:
+    for number, other in enumerate(found[1:], start=1):
+        if any(other.store.folder == one.store.folder for one in found[:number]):
+            raise ConfigError(f"--teacher {other.name}: the same model as another teacher; name it once")
         alike = other.tokenizer.get_vocab() == first.tokenizer.get_vocab()
         if not alike and (first.store.per_token or config.augment_online):
             raise ConfigError(f"--teacher {other.name}: must have the tokenizer of {first.name}, token for token")
@@ -166,7 +169,8 @@ def weigh(teachers: Sequence[Teacher], dataset: Dataset) -> tuple[float, ...]:
     """How much each teacher counts in the mean of their outputs, chosen on the validation split; the sum is 1.
 
     Teachers are drawn one after the other, each time the one that makes the mean of those drawn so far best, and may
-    be drawn again: the weight is the share of the draws. Reference: Caruana, Niculescu-Mizil, Crew & Ksikes, "Ensemble
+    be drawn again: the weight is the share of the draws. Of draws that are equally good the one is taken whose teacher
+    is the best alone. Reference: Caruana, Niculescu-Mizil, Crew & Ksikes, "Ensemble
     Selection from Libraries of Models", ICML 2004, section 2.
     """
     if len(teachers) == 1:
@@ -184,9 +188,10 @@ def weigh(teachers: Sequence[Teacher], dataset: Dataset) -> tuple[float, ...]:
         value = task.metrics(found, split.targets, dataset.label_names, task.fit(found, split.targets))[task.metric]
         return -value if task.metric in task.falling else value
 
+    alone = [score([one]) for one in range(len(teachers))]
     drawn: list[int] = []
     for _ in range(ROUNDS):
-        drawn.append(max(range(len(teachers)), key=lambda one: score([*drawn, one])))
+        drawn.append(max(range(len(teachers)), key=lambda one: (score([*drawn, one]), alone[one])))
     return tuple(drawn.count(number) / ROUNDS for number in range(len(teachers)))
 
 

@@ -24,7 +24,7 @@ def small_model(data: Path, out: Path, model: str = "embedded", layers: int = 3)
             data=str(data), teacher=teacher["folder"], student=f"layers={layers}", augment=1, out=out / "student"
         )
     )
-    print(f"student: {student['test_accuracy']:.1%}; {student['shape']['layers']} layers")
+    print(f"student: {student['test']['accuracy']:.1%}; {student['shape']['layers']} layers")
 
     bundle = pipeline.export(ExportConfig(data=str(data), model=student["folder"], out=out / "bundle"))
     return Path(bundle["folder"])

@@ -46,7 +46,7 @@ def export_onnx(model: Any, inputs: tuple[str, ...], path: Path) -> None:
         inputs: names of the model's inputs, in the order in which the graph takes them.
     """
     # The wrapper too must be in evaluation mode: exporting restores the mode that it was in.
-    wrapper = _Logits(model).eval()
+    wrapper = _Logits(model.folded() if hasattr(model, "folded") else model).eval()
     # A tensor of its own for each input: the exporter takes inputs that are the same tensor for one and the same input.
     examples = {name: torch.zeros(2, 8, dtype=torch.long) for name in inputs}
     examples["attention_mask"] += 1

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
+import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from lilliput.export.smooth import Feeds, smooth
+
+SMALL = 1 << 16
+"""Weights of a layer that stays in float32 where it reads one row a text: quantizing that row would take longer."""
 
 
 def quantize_int8(source: Path, target: Path, feeds: Feeds) -> None:
@@ -16,6 +21,9 @@ def quantize_int8(source: Path, target: Path, feeds: Feeds) -> None:
     Equation:
         W ~ s_c Q_c with Q in [-127, 127] for each output channel c; X ~ s_x (A - z_x) with A in [0, 255] from the
         minimum and maximum of each tensor X, so that X W ~ s_x s_c (A - z_x) Q in integer arithmetic.
+
+    Rows of tables (Gather) are looked up in int8 and dequantized then. Layers of a head with at most `SMALL` weights
+    stay in float32.
 
     Outliers of the activations are moved into the weights first (see :mod:`lilliput.export.smooth`).
 
@@ -33,7 +41,25 @@ def quantize_int8(source: Path, target: Path, feeds: Feeds) -> None:
     root.setLevel(logging.ERROR)  # it advises a preprocessing step that is for other kinds of graphs
     try:
         smooth(source, smoothed, feeds)
-        quantize_dynamic(str(smoothed), str(target), weight_type=QuantType.QInt8, per_channel=True)
+        quantize_dynamic(
+            str(smoothed),
+            str(target),
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            nodes_to_exclude=_small_heads(smoothed),
+        )
     finally:
         smoothed.unlink(missing_ok=True)
         root.setLevel(level)
+
+
+def _small_heads(source: Path) -> list[str]:
+    """The small layers that read one row a text, under the names that the quantizer gives them."""
+    graph = onnx.load(str(source)).graph
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
+    # torch exports a layer of a matrix as Gemm, which the quantizer first splits into NAME_MatMul and NAME_Add.
+    return [
+        f"{node.name}_MatMul"
+        for node in graph.node
+        if node.op_type == "Gemm" and sizes.get(node.input[1], SMALL + 1) <= SMALL
+    ]

@@ -74,6 +74,8 @@ def _scale(activations: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArr
 
 def _largest(model: onnx.ModelProto, names: list[str], feeds: Feeds) -> dict[str, NDArray[np.float32]]:
     """Largest absolute value of each channel (last axis) of the named tensors, over all sample texts."""
+    if not names:
+        return {}  # a run without names would compute every output
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     probe.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)

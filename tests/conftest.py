@@ -39,6 +39,12 @@ def encoders() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def task_rows() -> ModuleType:
+    """The module tests/task_rows.py."""
+    return _neighbour("task_rows")
+
+
+@pytest.fixture(scope="session")
 def checkpoint(
     tiny: ModuleType, encoders: ModuleType, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:

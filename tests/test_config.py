@@ -361,7 +361,7 @@ def test_seeds_are_different_whole_numbers(seeds):
         build(FinetuneConfig, out="o", seeds=seeds)
 
 
-@pytest.mark.parametrize("kind", [DistillConfig, ExportConfig, BenchmarkConfig, DemoConfig])
+@pytest.mark.parametrize("kind", [ExportConfig, BenchmarkConfig, DemoConfig])
 @pytest.mark.parametrize("given", [{"task": "regression"}, {"pair_column": "other"}])
 def test_commands_that_read_single_texts_with_one_label_say_so(kind, given):
     with pytest.raises(ConfigError, match=r"works with .* so far"):

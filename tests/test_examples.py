@@ -10,7 +10,7 @@ import pytest
 import lilliput
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-LIMITS = {"app.py": 40, "distill_csv.py": 60}
+LIMITS = {"app.py": 40, "distill_csv.py": 60, "distillation_loss.py": 60}
 
 
 def run(name, *arguments, **options):
@@ -52,3 +52,17 @@ def test_a_csv_becomes_a_bundle(own_model, encoders, tmp_path):
     assert model.precision == "int8"
     answer = model("a joy from start to finish")
     assert result.stdout.splitlines()[-1] == f"out/bundle: 'a joy from start to finish' is {answer}"
+
+
+def test_one_loss_in_a_loop_of_ones_own(checkpoint, encoders, tiny, tmp_path):
+    from transformers import AutoModelForSequenceClassification
+
+    student = encoders.save(tmp_path / "student", "bert", tiny.tokenizer, layers=1, seed=1)
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(text for text, _ in encoders.rows(64)), encoding="utf-8")
+    result = run("distillation_loss.py", checkpoint("bert"), student, texts, tmp_path / "out", "--epochs", "4")
+    assert result.returncode == 0, result.stderr
+    losses = [float(line.rpartition(" ")[2]) for line in result.stdout.splitlines()]
+    assert len(losses) == 4
+    assert 0 < losses[-1] < losses[0]
+    assert AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").config.num_hidden_layers == 1

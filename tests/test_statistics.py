@@ -169,3 +169,18 @@ def test_jackknife_of_groups_covers_an_f1_as_often_as_it_says() -> None:
 def test_jackknife_needs_two_items() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         statistics.jackknife(lambda rows: 1.0, [3])
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    # 2, 4, 9: mean 5, s² = (9 + 1 + 16) / 2 = 13, standard error sqrt(13 / 3), t of 2 degrees 4.3027.
+    found = statistics.mean([2.0, 4.0, 9.0])
+    assert found.value == 5
+    assert found.high - 5 == pytest.approx(4.302653 * (13 / 3) ** 0.5, rel=1e-5)
+    assert found.low == pytest.approx(10 - found.high)
+    assert statistics.mean([0.25] * 3) == statistics.Estimate(0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize("bad", [[], [1.0], [[1.0, 2.0]]])
+def test_a_mean_needs_two_values(bad: list) -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        statistics.mean(bad)

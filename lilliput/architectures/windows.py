@@ -52,12 +52,10 @@ def convolve(products: Tensor, width: int) -> Tensor:
         ``[B, T, width]``.
     """
     kernel = products.shape[-1] // width
-    parts = [
-        products[:, place : place + 1 - kernel or None, place * width : (place + 1) * width] for place in range(kernel)
-    ]
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+    parts = products.split(width, dim=-1)  # before the shifts: they copy what they are given
+    total = parts[0][:, : 1 - kernel or None]
+    for place, part in enumerate(parts[1:], start=1):
+        total = total + part[:, place : place + 1 - kernel or None]
     return total
 
 

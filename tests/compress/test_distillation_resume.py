@@ -28,6 +28,7 @@ SETTINGS = {
     "device": "cpu",
     "learning_rate": 1e-2,
 }
+LOGS = ("log-stage-1.jsonl", "log.jsonl")
 
 
 class Crash(BaseException):
@@ -37,7 +38,7 @@ class Crash(BaseException):
 def outcome(folder):
     """Digest of the student's weights, its validations, and the figures that it ends with."""
     weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    lines = [json.loads(line) for name in ("log-stage-1.jsonl", "log.jsonl") for line in (folder / name).open()]
+    lines = [json.loads(line) for name in LOGS for line in (folder / name).read_text().splitlines()]
     logged = [{k: v for k, v in line.items() if k != "time"} for line in lines if line["event"] != "resumed"]
     result = json.loads((folder / "result.json").read_text())
     return weights, logged, {name: result[name] for name in ("validation", "test", "best_epoch", "texts")}
@@ -70,7 +71,7 @@ def expected(_whole, distil, checkpoint, data, tmp_path):
     return _whole["outcome"]
 
 
-@pytest.mark.parametrize("step", [2, 5, 6, 7, 13])
+@pytest.mark.parametrize("step", [2, 6, 13])
 def test_a_distillation_that_is_interrupted_in_either_stage(distil, checkpoint, tmp_path, monkeypatch, expected, step):
     with monkeypatch.context() as patch:
         stop_at(patch, step)

@@ -172,12 +172,6 @@ def test_a_good_teacher_counts_and_a_bad_one_does_not(config, save_teacher, data
         assert weigh(some, dataset) == expected
 
 
-def test_where_teachers_are_equal_the_first_counts(config, save_teacher, dataset, tmp_path):
-    some = load(config(save_teacher(), save_teacher()), TASK, dataset, tmp_path / "cache")
-    assert weigh(some, dataset) == (1.0, 0.0)
-    assert weigh(some[:1], dataset) == (1.0,)
-
-
 class Says:
     """A teacher of made-up answers."""
 
@@ -205,6 +199,22 @@ def test_teachers_that_are_right_on_different_texts_share_the_weight(dataset, ch
 
     some = [sure_where(lambda row: row % 2 == 0), sure_where(lambda row: row % 2 == 1)]
     assert weigh(some, dataset) == (0.75, 0.25)
+
+
+def test_where_teachers_are_equal_the_first_counts(dataset, checkpoint):
+    tokenizer = models.load_tokenizer(checkpoint("bert"))
+    some = [Says(tokenizer, TASK, [(0.0, 1.0)] * 4 + [(1.0, 0.0)] * 4)] * 3
+    assert weigh(some, dataset) == (1.0, 0.0, 0.0)
+    assert weigh(some[:1], dataset) == (1.0,)
+
+
+def test_where_draws_are_equal_the_teacher_that_is_better_alone_counts(dataset, checkpoint):
+    """The mean of a sure and right teacher with an unsure and wrong one is right too, but it is not better."""
+    tokenizer = models.load_tokenizer(checkpoint("bert"))
+    signs = [2 * target - 1 for target in dataset.validation.targets]
+    bad, good = (Says(tokenizer, TASK, [(0.0, size * sign) for sign in signs]) for size in (-1.0, 4.0))
+    assert weigh([bad, good], dataset) == (0.0, 1.0)
+    assert weigh([good, bad], dataset) == (1.0, 0.0)
 
 
 def test_a_figure_that_is_better_when_smaller_is_made_smaller(dataset, checkpoint, monkeypatch):
@@ -293,6 +303,11 @@ def test_another_tokenizer_is_refused_where_tokens_must_be_the_same(loaded, save
     assert len(loaded(one, other)) == 2
     with pytest.raises(ConfigError, match=r"--teacher .*teacher-1: must have the tokenizer of .*teacher-0, token"):
         loaded(one, other, augment_online=0.5)
+
+
+def test_a_teacher_is_named_once(loaded, save_teacher):
+    with pytest.raises(ConfigError, match=r"--teacher .*teacher-1: the same model as another teacher; name it once"):
+        loaded(save_teacher(), save_teacher())
 
 
 def test_a_text_that_another_teacher_splits_elsewhere_is_refused(loaded, save_teacher):

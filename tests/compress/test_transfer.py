@@ -77,7 +77,7 @@ def test_changed_copies_depend_on_the_seed_alone_and_come_before_more_copies(tex
 
 def test_an_unlabelled_file_gives_each_text_that_no_split_has_once(texts, encoders, tmp_path):
     held = [encoders.rows(1, start)[0][0] for start in (0, 24, 32, 40)]  # training, validation, test, transfer
-    lines = [*held, "a new film", "  A NEW   film ", "another one", "", "another one"]
+    lines = [*held, "a new film", "  A NEW   film ", "another one", "\0", "another one"]
     path = tmp_path / "more.txt"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     every = texts(unlabelled=path)
@@ -88,9 +88,9 @@ def test_an_unlabelled_file_gives_each_text_that_no_split_has_once(texts, encode
     ]
     assert [one.place for one in added] == [f"{path}:5", f"{path}:7"]
     assert every.counts == {"labelled": 24, "transfer": 12}
-    assert every.rejected == {"text that is there already": 6, "empty text": 1}
+    assert every.rejected == {"text that is there already": 6, "NUL byte": 1}
     list(every)  # a second pass does not count twice
-    assert every.rejected == {"text that is there already": 6, "empty text": 1}
+    assert every.rejected == {"text that is there already": 6, "NUL byte": 1}
 
 
 def test_texts_of_another_domain_s_test_are_left_out(config, tmp_path):

@@ -70,6 +70,18 @@ def test_a_graph_answers_as_torch_does_at_any_batch_size_and_length(exported, ar
         assert np.abs(found - expected).max() < 2e-5, shape
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_last_feed_forward_network_works_on_one_token(exported, architecture):
+    _, names, path = exported(architecture)
+    graph = onnx.load(path)
+    inner = [node.output[0] for node in graph.graph.node if node.op_type in ("Erf", "Gelu")]
+    graph.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in inner)
+    probe = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    shapes = [value.shape for value in probe.run(inner, batch(names, (2, 9)))]
+    # Two blocks of 24 neurons; ELECTRA's head has an activation of its own, over the 16 dimensions of that token.
+    assert [shape[1] for shape in shapes if shape[-1] == 24] == [9, 1]
+
+
 @pytest.mark.parametrize("architecture", ["bert", "electra"])
 def test_every_input_counts(exported, architecture):
     _, names, path = exported(architecture)

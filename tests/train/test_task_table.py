@@ -25,14 +25,8 @@ SIZES = {"train": 12, "validation": 6, "test": 6}
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of data for a task.
+    """What a model for a kind of data is asked by `lilliput predict`, and whether it answers as it should."""
 
-    ``row`` makes a row of a text, its sentiment and its number; ``asked`` is what `lilliput predict` is asked, and
-    ``answer`` tells whether it answers as it should.
-    """
-
-    task: str
-    row: Any
     asked: tuple[str, ...]
     answer: Any
 
@@ -51,73 +45,17 @@ def has_length_1(answer):
     return len(answer) == 16 and math.isclose(math.hypot(*answer), 1, abs_tol=1e-5)
 
 
-def two_entities(text, label, number):
-    first, _, rest = text.partition(" ")
-    return {"text": f"[E1] {first} [/E1] [E2] {rest} [/E2]", "relation": label}
-
-
-def tagged(text, label, number):
-    return {"tokens": text.split(), "tags": ["B-X", *["I-X" if label == "positive" else "O"] * (len(text.split()) - 1)]}
-
-
-def with_answer(text, label, number):
-    start = text.rindex(" ") + 1
-    answers = {"text": [text[start:]], "answer_start": [start]} if number % 3 else {"text": [], "answer_start": []}
-    return {"question": f"what was it in {number}?", "context": text, "answers": answers}
-
-
-def several(text, label, number):
-    return {"text": text, "labels": [[], [label], [label, "both"]][number % 3]}
-
-
 CASES = {
-    "single text": Case(
-        "classification", lambda text, label, _: {"text": text, "label": label}, ("it",), scored("label")
-    ),
-    "pair of texts": Case(
-        "classification",
-        lambda text, label, n: {"premise": text, "hypothesis": f"good {n}", "label": label},
-        ("it", "--pair", "bad"),
-        scored("label"),
-    ),
-    "several labels": Case("multi-label", several, ("a joy",), scored("label")),
-    "score": Case(
-        "regression",
-        lambda text, label, n: {"text": text, "rating": n % 5 + 1},
-        ("a joy",),
-        lambda answer: answer.keys() == {"label", "score"} and answer["label"] == "score",
-    ),
-    "tags": Case(
-        "token-classification",
-        tagged,
-        ("it was not good",),
-        scored("entity", "index", "word", "start", "end"),
-    ),
-    "answers": Case(
-        "question-answering",
-        with_answer,
-        ("--question", "what?", "--context", "it was not good"),
-        scored("answer", "start", "end"),
-    ),
-    "relations": Case("relation-extraction", two_entities, ("[E1] it [/E1] was [E2] good [/E2]",), scored("label")),
-    "pairs": Case(
-        "sentence-embedding",
-        lambda text, label, n: {"anchor": text, "positive": f"good {n}"},
-        ("a joy",),
-        has_length_1,
-    ),
-    "triples": Case(
-        "sentence-embedding",
-        lambda text, label, n: {"anchor": text, "positive": f"good {n}", "negative": f"bad {n}"},
-        ("a joy",),
-        has_length_1,
-    ),
-    "pairs with a similarity": Case(
-        "sentence-embedding",
-        lambda text, label, n: {"sentence1": text, "sentence2": f"good {n}", "score": n % 5},
-        ("a joy",),
-        has_length_1,
-    ),
+    "single text": Case(("it",), scored("label")),
+    "pair of texts": Case(("it", "--pair", "bad"), scored("label")),
+    "several labels": Case(("a joy",), scored("label")),
+    "score": Case(("a joy",), lambda answer: answer.keys() == {"label", "score"} and answer["label"] == "score"),
+    "tags": Case(("it was not good",), scored("entity", "index", "word", "start", "end")),
+    "answers": Case(("--question", "what?", "--context", "it was not good"), scored("answer", "start", "end")),
+    "relations": Case(("[E1] it [/E1] was [E2] good [/E2]",), scored("label")),
+    "pairs": Case(("a joy",), has_length_1),
+    "triples": Case(("a joy",), has_length_1),
+    "pairs with a similarity": Case(("a joy",), has_length_1),
 }
 
 
@@ -129,23 +67,19 @@ def run(*words):
     return result.stdout
 
 
-def test_every_task_has_a_case():
+def test_every_task_has_a_case(task_rows):
     made = {name for name in tasks.names() if tasks.get(name).command == "finetune"}
-    assert {case.task for case in CASES.values()} == made
+    assert {kind.task for kind in task_rows.KINDS.values()} == made
+    assert CASES.keys() == task_rows.KINDS.keys()
     assert set(tasks.names()) - made == {"fill-mask"}
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_task_from_data_to_answers(case, architecture, checkpoint, encoders, tmp_path):
-    task = tasks.get(case.task)
-    data, out, start = tmp_path / "data", tmp_path / "out", 0
-    data.mkdir()
-    for split, size in SIZES.items():
-        rows = [case.row(*row, start + i) for i, row in enumerate(encoders.rows(size, start))]
-        (data / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        start += size
-    settings = {"epochs": 1, "batch_size": 4, "max_length": 24, "device": "cpu", "task": case.task}
+@pytest.mark.parametrize("kind", CASES)
+def test_a_task_from_data_to_answers(kind, architecture, checkpoint, encoders, task_rows, tmp_path):
+    case, task = CASES[kind], tasks.get(task_rows.KINDS[kind].task)
+    data, out = task_rows.write(tmp_path / "data", kind, encoders.rows, SIZES), tmp_path / "out"
+    settings = {"epochs": 1, "batch_size": 4, "max_length": 24, "device": "cpu", "task": task.name}
     settings |= {"data": data, "model": checkpoint(architecture), "out": out}
     flags = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
     printed = run("finetune", *flags, "--json", tmp_path / "result.json")
@@ -153,7 +87,7 @@ def test_a_task_from_data_to_answers(case, architecture, checkpoint, encoders, t
     result = json.loads((tmp_path / "result.json").read_text())
     folder = out / "teacher"
     assert result["folder"] == str(folder)
-    assert result["task"] == case.task
+    assert result["task"] == task.name
     assert result["n_test"] == SIZES["test"]
     assert task.metric in result["validation"].keys() & result["test"].keys()
     assert str(folder) in printed

@@ -1,0 +1,1 @@
+"""Measurements of distillation: what `benchmarks/results/distill.json` is made of."""

@@ -1,0 +1,32 @@
+"""The students that are measured, by their ids, and their teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TEACHER = "r-drop"
+"""Of the variants of :mod:`lilliput.benchmarks.training.teachers`."""
+
+FAMILY: Mapping[str, Mapping[str, Any]] = {
+    "l3": {"student": "layers=3", "augment": 4, "epochs": 3, "learning_rate": 3e-4},
+    "l2": {"student": "layers=2", "initial_model": "l3", "augment": 4, "epochs": 3, "learning_rate": 3e-4},
+    "l1": {"student": "layers=1", "initial_model": "l2", "augment": 2, "epochs": 4, "learning_rate": 3e-4},
+    "seq": {"student": "conv", "train_embeddings": True, "augment": 4, "epochs": 8, "learning_rate": 1e-3},
+    "static": {"student": "static", "train_embeddings": True, "augment": 4, "epochs": 10, "learning_rate": 3e-3},
+}
+"""Settings of `DistillConfig` that differ from the defaults; ``initial_model`` names another member."""
+
+
+def flags(settings: Mapping[str, Any]) -> str:
+    """Settings as a command line has them."""
+    words = []
+    for key, value in settings.items():
+        flag = f"--{key.replace('_', '-')}"
+        if value is True:
+            words.append(flag)
+        elif key in ("objective", "stage", "teacher"):  # given once for each
+            words += [f"{flag} {one}" for one in value]
+        else:
+            words.append(f"{flag} {','.join(map(str, value)) if isinstance(value, tuple | list) else value}")
+    return " ".join(words)

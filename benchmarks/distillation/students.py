@@ -1,0 +1,144 @@
+"""The family on one fold: ``python -m lilliput.benchmarks.distillation.students --fold 0 --out FILE.json``.
+
+Every student is distilled and exported, and its int8 graph answers every test text, one at a time, on the path of an
+app; so does the teacher's fp32 graph, which students are compared with, pair by pair. Students that are there are not
+made again, and with ``--only`` the file keeps what it says of the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from lilliput import models, runtime, statistics
+from lilliput.benchmarks import machine, pieces
+from lilliput.benchmarks.distillation.family import FAMILY, TEACHER
+from lilliput.benchmarks.distillation.folds import BUNDLE, Fold
+from lilliput.benchmarks.distillation.pairs import Pairs
+from lilliput.errors import ConfigError, LilliputError
+
+Labels = NDArray[np.int64]
+
+
+def chosen(only: str | None) -> list[str]:
+    """The members of the family that ``--only`` names; all by default.
+
+    Raises:
+        ConfigError: there is no such member.
+    """
+    names = list(FAMILY) if only is None else only.split(",")
+    if unknown := [name for name in names if name not in FAMILY]:
+        raise ConfigError(f"--only: {unknown[0]!r} is unknown; known are {', '.join(FAMILY)}")
+    return names
+
+
+def measure(fold: Fold, names: Sequence[str]) -> dict[str, Any]:
+    """What the piece says of a fold: the teacher, and the students named."""
+    texts, gold = fold.dataset.test.texts, np.array(fold.dataset.test.labels)
+    theirs, _ = _answers(fold.teacher_bundle().folder / BUNDLE, "fp32", texts)
+    return {
+        "fold": fold.number,
+        "n_test": len(texts),
+        "teacher": {
+            "variant": TEACHER,
+            "fingerprint": models.fingerprint(fold.teacher()),
+            "accuracy": asdict(statistics.accuracy(theirs == gold)),
+        },
+        "students": {name: _student(fold, name, gold, theirs) for name in names},
+    }
+
+
+def _student(fold: Fold, name: str, gold: Labels, theirs: Labels) -> dict[str, Any]:
+    student, bundle = fold.student(name), fold.bundle(name)
+    precision = bundle.result["precisions"][-1]
+    ours, size = _answers(bundle.folder / BUNDLE, precision, fold.dataset.test.texts)
+    pairs = Pairs.of(ours == gold, theirs == gold)
+    found = {
+        "settings": dict(FAMILY[name]),
+        "precision": precision,
+        "refused": bundle.result["refused"],
+        "pairs": asdict(pairs),
+        "accuracy": asdict(statistics.accuracy(ours == gold)),
+        "agreement": statistics.agreement(ours, theirs),
+        "parity": bundle.result["parity"],
+        "seconds": student.seconds,
+        "parameters": student.result["parameters"],
+        "bytes": size,
+        "texts": student.result["texts"],
+        "validation": student.result["validation"]["accuracy"],
+        "fidelity": fidelity(student.result["fidelity"]),
+        "commit": machine.commit(),
+    }
+    typer.echo(f"{name}: {precision} {found['accuracy']['value']:.4f}, agreement {found['agreement']:.4f}")
+    return found
+
+
+def _answers(bundle: Path, precision: str, texts: list[str]) -> tuple[Labels, int]:
+    """The label of every text, and the bytes of what was loaded."""
+    model = runtime.load(bundle, precision=precision)
+    return model.logits(texts).argmax(axis=1), model.opened_bytes
+
+
+def fidelity(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a stage's ``fidelity`` that the piece keeps; student and teacher are torch models there."""
+
+    def both(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: part.get(name) for name in ("agreement", "probability_loyalty")}
+
+    calibration = found["calibration"] or {}
+    return {
+        **both(found),
+        "ece": {who: figures["ece"] for who, figures in calibration.items()},
+        "out_of_domain": {name: {"n": part["n"], **both(part)} for name, part in found["out_of_domain"].items()},
+    }
+
+
+def kept(out: Path, fold: Fold) -> dict[str, Any]:
+    """Students of the piece that lies at ``out``; none where there is none.
+
+    Raises:
+        ConfigError: it is no piece of this fold and its teacher.
+    """
+    if not out.exists():
+        return {}
+    try:
+        earlier = json.loads(out.read_text(encoding="utf-8"))
+        same = (earlier["fold"], earlier["teacher"]["fingerprint"])
+        students = dict(earlier["students"])
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"--out {out}: no piece of this command; give another file") from None
+    if same != (fold.number, models.fingerprint(fold.teacher())):
+        raise ConfigError(f"--out {out}: measured on another fold or with another teacher; delete it, or measure all")
+    return students
+
+
+def main(
+    fold: Annotated[int, typer.Option(help="Of the embedded data: 0, 1 or 2; also the seed.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the piece goes.")],
+    only: Annotated[str | None, typer.Option(help=f"Of {', '.join(FAMILY)}; all by default.")] = None,
+    work: Annotated[Path, typer.Option(help="Folder of the students.")] = Path("runs/distill"),
+    teachers: Annotated[Path, typer.Option(help="Folder of the teachers.")] = Path("runs/teachers"),
+) -> None:
+    """Make and measure the family, or some of it, on one fold, and write the piece."""
+    try:
+        names = chosen(only)
+        with Fold(fold, work, teachers) as models_of_fold:
+            before = kept(out, models_of_fold) if only else {}
+            found = measure(models_of_fold, names)
+        students = {**before, **found["students"]}
+        found["students"] = {name: students[name] for name in FAMILY if name in students}
+        pieces.write(out, [], **found)
+    except LilliputError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+if __name__ == "__main__":
+    typer.run(main)
