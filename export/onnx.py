@@ -15,6 +15,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from lilliput import encoder
 from lilliput.first_token import first_token_only
 
 OPSET = 18
@@ -30,10 +31,19 @@ class _Logits(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """Token tensors ``[B, T]`` to logits ``[B, C]``."""
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        inputs = {"input_ids": input_ids, "attention_mask": self._mask(attention_mask)}
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
         return self.model(**inputs).logits
+
+    def _mask(self, mask: Tensor) -> Tensor:
+        """What attention adds to its scores, ``[B, 1, 1, T]``: 0, or at padding the lowest number there is.
+
+        transformers would make the same of ``mask``, ``[B, T]``, with ten operators more in the graph.
+        """
+        if not encoder.has_blocks(self.model):
+            return mask
+        return (1.0 - mask[:, None, None, :].float()) * torch.finfo(torch.float32).min
 
 
 def export_onnx(model: Any, inputs: tuple[str, ...], path: Path) -> None:
