@@ -80,6 +80,10 @@ def check(config: DistillConfig) -> None:
 def _check_task(task: Task, config: DistillConfig, schedules: Sequence[Schedule]) -> None:
     """Raise :class:`ConfigError` for what does not work with this task's inputs or outputs."""
     kind = predictions.kind_of(task)
+    if processes.count() > 1 and any(stage.reads_states for stage in schedules):
+        raise ConfigError("--objective: layers are compared by one process only so far; start it without a launcher")
+    if config.augment and task.new_tokens:
+        raise ConfigError(f"--augment {config.augment}: would cut the markers of {task.name} out of the texts")
     if config.augment_online and (kind in ("tokens", "span", "vector") or task.new_tokens):
         raise ConfigError(f"--augment-online {config.augment_online}: works with single texts, not with {task.name}")
     if config.hard_label_weight and kind == "vector":

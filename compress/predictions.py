@@ -80,7 +80,8 @@ def rows(
     labels = batch.get("labels")
     if kind == "labels":
         given = None if labels is None else torch.where(labels < 0, IGNORED, 1 - labels.long()).flatten()
-        return Rows(*(torch.stack([z, torch.zeros_like(z)], -1).flatten(0, 1) for z in (student, teacher)), given)
+        student, teacher = (torch.stack([z, torch.zeros_like(z)], -1).flatten(0, 1) for z in (student, teacher))
+        return Rows(student, teacher, given)
     if kind == "score":
         given = None if labels is None else (labels.float() - mean) / deviation
         return Rows((student - mean) / deviation, (teacher - mean) / deviation, given)
@@ -91,9 +92,8 @@ def rows(
         places = [batch.get("start_positions"), batch.get("end_positions")]
         given = None if places[0] is None else torch.cat([place for place in places if place is not None])
         valid = batch["attention_mask"].bool().repeat(2, 1)  # [2 B, T]
-        return Rows(
-            *(torch.cat(z.unbind(-1)).masked_fill(~valid, IMPOSSIBLE) for z in (student, teacher)), given, valid
-        )
+        student, teacher = (torch.cat(z.unbind(-1)).masked_fill(~valid, IMPOSSIBLE) for z in (student, teacher))
+        return Rows(student, teacher, given, valid)
     return Rows(student, teacher, labels)
 
 

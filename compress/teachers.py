@@ -180,7 +180,7 @@ def weigh(teachers: Sequence[Teacher], dataset: Dataset) -> tuple[float, ...]:
     answers = [teacher.outputs(split.inputs) for teacher in teachers]
 
     def score(drawn: Sequence[int]) -> float:
-        means = iter([sum(answers[i][row] for i in drawn) / len(drawn) for row in range(len(answers[0]))])
+        means = iter([np.mean([answers[i][row] for i in drawn], axis=0) for row in range(len(answers[0]))])
         found = [
             task.predict(item, some, [next(means) for _ in some], {})
             for item, some in zip(split.inputs, windows, strict=True)

@@ -273,7 +273,7 @@ def rebuild(model: Any, shape: EncoderShape) -> Any:
     return fresh.to(model.device, model.dtype).train(model.training)
 
 
-def word_embeddings_of(model: nn.Module) -> nn.Embedding:
+def word_embeddings_of(model: Any) -> nn.Embedding:
     """The token table, ``[vocabulary, hidden]``."""
     return _get(_base(model), _OWN.get(model.config.model_type) or _names(model).word_embeddings)
 

@@ -16,6 +16,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from lilliput.errors import BundleError, InputError
 from lilliput.tasks import Tokens
+from lilliput.wordpieces import WordPieces
 
 _FIRST_PREFIX = 16  # characters per token of max_length
 _LAST_PREFIX = 256
@@ -50,6 +51,7 @@ class TextEncoder:
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(max_length)
             added = self._tokenizer.get_added_tokens_decoder().values()
+            self._words = WordPieces.of(self._tokenizer, max_length)
         except BaseException as error:
             _let_exits_pass(error)
             raise BundleError(f"{path}: this tokenizer can't be used: {error}") from error
@@ -64,6 +66,9 @@ class TextEncoder:
             BundleError: the tokenizer fails.
         """
         try:
+            ids = self._words.encode(text) if self._words and len(text) <= self._first else None
+            if ids is not None:
+                return ids, [0] * len(ids)
             encoding = self._tokenizer.encode(text) if len(text) <= self._first else self._encode_long(text)
         except BaseException as error:
             _let_exits_pass(error)

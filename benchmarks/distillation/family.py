@@ -8,12 +8,21 @@ from typing import Any
 TEACHER = "r-drop"
 """Of the variants of :mod:`lilliput.benchmarks.training.teachers`."""
 
+WINDOWS: Mapping[str, Any] = {
+    "train_embeddings": True,
+    "augment": 4,
+    "epochs": 5,
+    "learning_rate": 2e-3,
+    "batch_size": 64,
+}
+"""Of students of token windows, which begin at random but for the word embeddings."""
+
 FAMILY: Mapping[str, Mapping[str, Any]] = {
     "l3": {"student": "layers=3", "augment": 4, "epochs": 3, "learning_rate": 3e-4},
     "l2": {"student": "layers=2", "initial_model": "l3", "augment": 4, "epochs": 3, "learning_rate": 3e-4},
-    "l1": {"student": "layers=1", "initial_model": "l2", "augment": 2, "epochs": 4, "learning_rate": 3e-4},
-    "seq": {"student": "conv", "train_embeddings": True, "augment": 4, "epochs": 8, "learning_rate": 1e-3},
-    "static": {"student": "static", "train_embeddings": True, "augment": 4, "epochs": 10, "learning_rate": 3e-3},
+    "l1": {"student": "layers=1", "initial_model": "l2", "augment": 4, "epochs": 4, "learning_rate": 3e-4},
+    "seq": {"student": "conv", **WINDOWS},
+    "static": {"student": "static", **WINDOWS},
 }
 """Settings of `DistillConfig` that differ from the defaults; ``initial_model`` names another member."""
 

@@ -156,7 +156,7 @@ class WindowClassifier(PreTrainedModel):
         """The token table."""
         return self.encoder.windows.word_embeddings
 
-    def set_input_embeddings(self, value: nn.Module) -> None:
+    def set_input_embeddings(self, value: Any) -> None:
         """Another token table."""
         self.encoder.windows.word_embeddings = value
 
@@ -166,7 +166,7 @@ class WindowClassifier(PreTrainedModel):
             init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(getattr(module, "bias", None), nn.Parameter):
-            init.zeros_(module.bias)
+        elif isinstance(bias := getattr(module, "bias", None), nn.Parameter):
+            init.zeros_(bias)
         else:
             super()._init_weights(module)

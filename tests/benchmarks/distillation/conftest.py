@@ -29,7 +29,9 @@ class Pretended:
 
     def train(self, variant: str, number: int, work: Path) -> dict[str, Any]:
         self.trained.append(variant)
-        shutil.copytree(self.checkpoint, work / f"{variant}-{number}" / "teacher", dirs_exist_ok=True)
+        folder = work / f"{variant}-{number}" / "teacher"
+        shutil.copytree(self.checkpoint, folder, dirs_exist_ok=True)
+        (folder / "variant.txt").write_text(variant)  # else they would be one and the same model
         return {}
 
     def export(self, config: ExportConfig) -> dict[str, Any]:
