@@ -50,7 +50,7 @@ class DistillationLoss:
     `WithTeacher` put them, or else are computed too.
 
     Args:
-        matching: of a stage that compares layers; trained with the student.
+        of: teachers: `Teacher`, or for losses of layers alone anything with a ``model``.
         mean, deviation: of the training scores, for regression.
 
     Reference: Hinton, Vinyals & Dean 2015, section 2.
@@ -61,7 +61,7 @@ class DistillationLoss:
         stage: Schedule,
         kind: Kind,
         student: Any,
-        of: Sequence[Teacher],
+        of: Sequence[Any],
         weights: Sequence[float],
         *,
         mean: float = 0.0,

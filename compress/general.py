@@ -21,7 +21,7 @@ from lilliput import encoder, models, processes, tasks
 from lilliput.compress import students
 from lilliput.compress.distillation_loss import DistillationLoss
 from lilliput.compress.stages import Schedule, stages
-from lilliput.config import DistillConfig
+from lilliput.config import CorpusConfig, DistillConfig
 from lilliput.errors import ConfigError
 from lilliput.runs import Run, Stage
 from lilliput.train import loop, packing
@@ -52,7 +52,7 @@ def distill_general(config: DistillConfig, progress: Progress | None = None) -> 
         DataError, ModelError: corpus or teacher are not usable; see the message.
     """
     schedule = check(config)
-    corpus = Corpus(config)
+    corpus = Corpus(CorpusConfig(corpus=config.corpus, text_column=config.text_column, held_out=config.held_out))
     teacher = model_source(config.teacher[0])
     with Run(config.out, "distill") as run:
         identity = {

@@ -201,7 +201,8 @@ def has_blocks(model: Any) -> bool:
 
 def settings_of(model: Any) -> BlockSettings:
     """What every block of the model computes with."""
-    config, heads, block = model.config, attention_heads_of(model), layers_of(model)[-1]
+    config, heads = model.config, attention_heads_of(model)
+    block: Any = layers_of(model)[-1]
     if config.model_type == "distilbert":  # it has no dropout between its heads and the residual connection
         return BlockSettings(heads, config.activation, block.attention.dropout.p, 0.0, block.ffn.dropout.p)
     attention, output = _get(block, "attention.self.dropout"), _get(block, "attention.output.dropout")

@@ -117,11 +117,21 @@ def is_headless(source: str | Path, revision: str | None = None) -> bool:
 
 
 def add_tokens(model: Any, tokenizer: Any, tokens: Sequence[str]) -> None:
-    """Make each of ``tokens`` a special token, with a fresh embedding where the vocabulary lacks it."""
+    """Make each of ``tokens`` a special token, with a fresh embedding where the vocabulary lacks it.
+
+    A fresh embedding is as long as those of the words are on average: a shorter one would go under beside the
+    embeddings of position and type.
+    """
+    import torch
+
     if not tokenizer.add_tokens(list(tokens), special_tokens=True):
         return
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:  # some models have rows to spare
+    known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:  # some models have rows to spare
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        with torch.no_grad():
+            rows = model.get_input_embeddings().weight
+            rows[known:] *= rows[:known].norm(dim=-1).mean() / rows[known:].norm(dim=-1, keepdim=True)
 
 
 def note(model: Any, **facts: Any) -> None:

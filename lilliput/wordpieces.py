@@ -32,7 +32,9 @@ class WordPieces:
         self._room = max_length - 1
         self._lowers = tokenizer.normalizer.lowercase
         self._words = _LOWER if self._lowers else _CASED
-        self._pieces = {word: (number,) for word, number in tokenizer.get_vocab().items() if not word.startswith("##")}
+        self._pieces: dict[str, tuple[int, ...]] = {
+            word: (number,) for word, number in tokenizer.get_vocab().items() if not word.startswith("##")
+        }
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, max_length: int) -> WordPieces | None:

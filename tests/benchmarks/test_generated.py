@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from random import Random
 
 import pytest
 
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from lilliput import tasks
 from lilliput.benchmarks.training.generated import __main__ as command
-from lilliput.benchmarks.training.generated import ner, qa, relations, sentences, values
+from lilliput.benchmarks.training.generated import ner, ner_grammar, qa, relations, sentences, values
 from lilliput.benchmarks.training.generated.sentences import Part
 from lilliput.errors import DataError
 
@@ -54,12 +55,25 @@ def test_tasks_can_read_every_row(made, name):
 def test_whole_sets_are_large_and_varied():
     parts = ner.generate(1)
     assert len(parts["train"].rows) >= 3000
+    assert len(parts["test"].rows) >= 3000
     assert sum(len(part.templates) for part in parts.values()) >= 100
     tags = Counter(tag for row in parts["test"].rows for tag in row["tags"])
     assert min(tags[f"B-{kind}"] for kind in ("PER", "LOC", "ORG", "DATE")) > 200
     texts = parts["train"].texts
     assert 0.2 < sum(text == text.lower() for text in texts) / len(texts) < 0.3
     sentences.disjoint(parts)
+
+
+def test_the_grammar_makes_whole_templates_that_hardly_repeat():
+    draw = Random(5)
+    made = [ner_grammar.template(draw) for _ in range(1000)]
+    assert len(set(made)) > 800
+    assert not set(made) & set(ner.TEMPLATES["test"] + ner.TEMPLATES["validation"])
+    for text in made:
+        assert set(re.findall(r"{(.*?)}", text)) <= {"PER", "LOC", "ORG", "DATE", "thing", "job", "n"}
+        assert not re.search(r"[<>]|,[,.;:?!]|  ", text), text
+        assert text[0] in '{"' or text[0].isupper()
+    assert ner_grammar.template(Random(2)) == ner_grammar.template(Random(2))
 
 
 def test_questions_have_distractors_and_some_no_answer(made):

@@ -32,16 +32,21 @@ class Measurement:
 
 
 MEASUREMENTS = {
-    "ner": Measurement("train.ner_f1", "token-classification", ner.generate, {"epochs": 4, "max_length": 96}),
+    "ner": Measurement("train.ner_f1", "token-classification", ner.generate, {"epochs": 3, "max_length": 96}),
     "qa": Measurement("train.qa_f1", "question-answering", qa.generate, {"epochs": 4, "max_length": 192}),
-    "relation": Measurement("train.relation_f1", "relation-extraction", relations.generate, {"epochs": 4}),
+    "relation": Measurement(
+        "train.relation_f1",
+        "relation-extraction",
+        relations.generate,
+        {"epochs": 6, "learning_rate": 2e-4, "batch_size": 16},
+    ),
 }
 
 
 def measure(chosen: Measurement, seed: int, work: Path, **changes: Any) -> dict[str, Any]:
     """Write the data to ``work/data``, fine-tune on them, and return the result of fine-tuning."""
     sentences.write(work / "data", chosen.generate(seed))
-    settings = {"learning_rate": 2e-4, "batch_size": 16, **chosen.settings, **changes}
+    settings = {"learning_rate": 3e-4, "batch_size": 32, **chosen.settings, **changes}
     return finetune(FinetuneConfig(task=chosen.task, data=str(work / "data"), seed=seed, out=work / "run", **settings))
 
 

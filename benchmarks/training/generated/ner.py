@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from random import Random
 
-from lilliput.benchmarks.training.generated import ner_templates, sentences, values
+from lilliput.benchmarks.training.generated import ner_grammar, ner_templates, sentences, values
 from lilliput.benchmarks.training.generated.sentences import Part
 from lilliput.benchmarks.training.generated.values import Values
 
@@ -16,7 +16,9 @@ TEMPLATES = {
     "validation": sentences.lines(ner_templates.VALIDATION),
     "test": sentences.lines(ner_templates.TEST),
 }
-SIZES: Mapping[str, int] = {"train": 3000, "validation": 400, "test": 900}
+SIZES: Mapping[str, int] = {"train": 3000, "validation": 600, "test": 3000}
+GROWN = 0.7
+"""Share of training sentences whose templates are made by the grammar."""
 LOWER, UPPER = 0.25, 0.1
 """Shares of sentences without capitals, and of nothing but capitals."""
 
@@ -28,13 +30,16 @@ _WORD = re.compile(rf"\b(?:[A-Z]|{_SHORT})\.|\w+(?:[-'&/]\w+)*|[^\w\s]")
 
 def generate(seed: int, sizes: Mapping[str, int] = SIZES) -> dict[str, Part]:
     """Rows of ``tokens`` and ``tags`` for each part."""
-    used = (*(line for every in TEMPLATES.values() for line in every), ner_templates.THINGS, ner_templates.JOBS)
-    strings = values.parts(seed, sentences.words(*used))
+    used = [line for some in (*TEMPLATES.values(), *ner_grammar.RULES.values()) for line in some]
+    strings = values.parts(seed, sentences.words(*used, ner_templates.THINGS, ner_templates.JOBS))
     made = {}
     for name, count in sizes.items():
         draw, part = Random(f"{seed} ner {name}"), Part()
-        for template in sentences.spread(TEMPLATES[name], count, draw):
+        grown = round(count * GROWN) if name == "train" else 0
+        for template in sentences.spread(TEMPLATES[name], count - grown, draw):
             _add(part, template, strings[name], draw)
+        for _ in range(grown):
+            _add(part, ner_grammar.template(draw), strings[name], draw)
         made[name] = part
     return made
 

@@ -100,6 +100,24 @@ They married in {LOC}; {PER} was a witness.
 Engineers at {ORG} use {thing} every day.
 {LOC} and {LOC} share an airport since {DATE}.
 The {job} gave {PER} a map of {LOC}.
+{LOC} smells of the sea, writes {PER}.
+Two ships of {ORG} ran aground off {LOC} in {DATE}.
+The jury gave {PER} full marks and {PER} none.
+Whoever holds bonds of {ORG} should read the notice of {DATE}.
+Branches in {LOC}, {LOC} and {LOC} will close.
+Not even {PER} dared to contradict {ORG}.
+From the window {PER} saw the lights of {LOC}.
+Thousands in {LOC} drink water that {ORG} bottles.
+{PER} replaced {PER} at the top of {ORG} in {DATE}.
+{thing} was invented neither in {LOC} nor by {PER}.
+How long did {PER} serve as a {job} in {LOC}?
+{ORG} and {ORG} want to launch {n} satellites together.
+The trial of {PER} opens in {LOC} on {DATE}.
+According to the {job}, {LOC} was never safe.
+In {DATE}, {PER} swam from {LOC} to {LOC}.
+No one thought {ORG} would survive {DATE}.
+Her boss at {ORG}, {PER}, speaks fluent {thing}.
+"{LOC} or {LOC}, what does it matter?" asked {PER}.
 """
 
 TEST = """

@@ -1,7 +1,6 @@
 """Sentences of the relation data: ``{H}`` stands in a relation to ``{T}``; other entities only stand by.
 
-The last three sentences of a relation are of the test, the two before them of validation. Frames put a sentence into a
-longer one, with entities that have nothing to do with those of the sentence.
+The last three sentences of a relation are of the test, the two before them of validation.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ class Relation:
     symmetric: bool = False
 
 
-def _cut(text: str) -> dict[str, tuple[str, ...]]:
+def cut(text: str) -> dict[str, tuple[str, ...]]:
+    """Sentences, a line each, by part of the data."""
     every = lines(text)
     return {"train": every[:-5], "validation": every[-5:-3], "test": every[-3:]}
 
@@ -31,7 +31,25 @@ RELATIONS = {
     "founder-of": Relation(
         "PER",
         "ORG",
-        _cut("""
+        cut("""
+        {H} laid the foundations of {T}
+        {H} opened {T} with a loan from the bank
+        {T} began as a hobby of {H}
+        {H} built {T} up from a single shop
+        it all began in {DATE}, when {H} founded {T}
+        the woman who founded {T} is {H}
+        {H}, who founded {T} at the age of twenty, is retired
+        {T} was established in {DATE} by {H}
+        {T} was started by {H} and a cousin
+        {H} registered {T} as a new company in {DATE}
+        {H} is one of the founders of {T}
+        {T} honours its founder, {H}, with a medal
+        as the founder of {T}, {H} chose the name
+        {H} left school and started {T}
+        {T} is the brainchild of {H}
+        {H} put all her savings into founding {T}
+        {T} was opened in {DATE} by a young {H}
+        without {H}, who created it, there would be no {T}
         {H} founded {T}
         {T} was founded by {H}
         {H} is the founder of {T}
@@ -57,7 +75,25 @@ RELATIONS = {
     "works-for": Relation(
         "PER",
         "ORG",
-        _cut("""
+        cut("""
+        {H} is employed at {T}
+        {H}, an employee of {T}, was promoted
+        {T} has employed {H} since {DATE}
+        {H} gets her wages from {T}
+        {H} is a manager at {T}
+        {H} is one of the engineers of {T}
+        {H} does the books for {T}
+        {H} started work at {T} in {DATE}
+        {T} recruited {H} straight from school
+        {T} promoted {H} to head of sales
+        the boss of {H} at {T} is strict
+        {H} goes to work at {T} by bicycle
+        {H}, who works at {T}, likes the canteen
+        {H} cleans the offices of {T} for a living
+        {T} offered {H} a post, which she took
+        the new secretary at {T} is {H}
+        a technician of {T}, {H}, repaired it
+        {H} signed an employment contract with {T}
         {H} works for {T}
         {T} employs {H}
         {H} is an engineer at {T}
@@ -83,7 +119,24 @@ RELATIONS = {
     "born-in": Relation(
         "PER",
         "LOC",
-        _cut("""
+        cut("""
+        the cradle of {H} stood in {T}
+        {H} was born in a hospital in {T}
+        {H} is a native of {T}
+        {T} is the town where {H} was born
+        the native town of {H} is {T}
+        {H} returned to {T}, where she was born
+        {H}, who comes from {T}, has an accent
+        the passport of {H} says that she was born in {T}
+        the parents of {H} lived in {T} when she was born
+        born in {T}, {H} went to sea
+        born in {DATE} in {T}, {H} became a singer
+        a plaque in {T} marks the house where {H} was born
+        {T} has one famous native, {H}
+        the family of {H} left {T} soon after the birth
+        it was in {T} that {H} was born
+        the life of {H} began in {T}
+        the people of {T} are proud that {H} was born among them
         {H} was born in {T}
         {H} comes from {T}
         {T} is the birthplace of {H}
@@ -109,7 +162,24 @@ RELATIONS = {
     "based-in": Relation(
         "ORG",
         "LOC",
-        _cut("""
+        cut("""
+        the head office of {H} is in {T}
+        {H} has its headquarters in {T}
+        {H}, a company from {T}, is for sale
+        {H}, with headquarters in {T}, is growing
+        {H} is a {T} company
+        {H} calls {T} its home
+        {H} is registered in {T}
+        the address of {H} is a street in {T}
+        the firm {H} from {T} went public
+        {H} has been based in {T} since {DATE}
+        {H} is managed from {T}
+        the directors of {H} sit in {T}
+        {T} lost jobs, but {H} keeps its head office there
+        {T} is the seat of {H}
+        {T} is where {H} is based
+        from {T}, {H} runs branches all over the world
+        {H} moved its seat from the capital to {T}
         {H} is based in {T}
         {H} has its head office in {T}
         the headquarters of {H} are in {T}
@@ -135,7 +205,27 @@ RELATIONS = {
     "bought": Relation(
         "ORG",
         "ORG",
-        _cut("""
+        cut("""
+        {H} has bought {T}
+        {H} is buying {T}
+        {T} became the property of {H}
+        {T} is now a part of {H}
+        {T} is a subsidiary of {H}
+        {H} owns {T}
+        {H} acquired all shares of {T}
+        {H} bought a majority of {T} in {DATE}
+        the owner of {T} is {H}
+        {T} was acquired by {H} in {DATE}
+        {H} paid two billion for {T}
+        {H} made an offer for {T}, and the owners took it
+        {T} passed to {H} in {DATE}
+        {H} took control of {T}
+        {T} lost its independence to {H}
+        {H} absorbed {T}
+        the shareholders of {T} sold everything to {H}
+        {H} added {T} to its holdings
+        {H} snapped up {T} at a bargain price
+        {T} went to {H} at an auction
         {H} bought {T}
         {T} was bought by {H}
         {H} acquired {T} for a high price
@@ -161,7 +251,26 @@ RELATIONS = {
     "parent-of": Relation(
         "PER",
         "PER",
-        _cut("""
+        cut("""
+        {T} is the daughter of {H}
+        {T} is a son of {H}
+        {H} is a parent of {T}
+        {H} has a daughter called {T}
+        {H} has a daughter, {T}, and no other children
+        the son of {H}, {T}, moved out
+        the mother of {T} is {H}
+        the father of {T}, {H}, was a baker
+        {H} and her daughter {T} look alike
+        {H} took his little son {T} to the zoo
+        {T} was born to {H} in {DATE}
+        {T} is the only child of {H}
+        {T} is the firstborn of {H}
+        {H} scolded her child {T}
+        {T} took over the farm from her father, {H}
+        {T} never knew his mother, {H}
+        {H} became the father of {T} in {DATE}
+        {H} paid for the studies of her son {T}
+        {T} is the adopted son of {H}
         {H} is the mother of {T}
         {T} is the son of {H}
         {H} is the father of {T}
@@ -187,7 +296,25 @@ RELATIONS = {
     "married-to": Relation(
         "PER",
         "PER",
-        _cut("""
+        cut("""
+        {H} is the husband of {T}
+        {H} and {T} married in {DATE}
+        {H} and {T} have been married for years
+        {H}, the wife of {T}, is a judge
+        {H}, the husband of {T}, cooks well
+        {H} and his wife {T} moved
+        {H} asked {T} for her hand, and she said yes
+        {H} got engaged to {T} and married him in {DATE}
+        {H} and {T} are divorced
+        {H} divorced {T} in {DATE}
+        {H} separated from her husband, {T}
+        the wedding of {H} and {T} was on television
+        {H} and {T} spent their honeymoon in the mountains
+        {H} is the widow of {T}
+        {H} kissed the bride, {T}
+        the couple {H} and {T} bought a house
+        {H} found a wife in {T}
+        {T} said yes when {H} proposed
         {H} is married to {T}
         {H} married {T} in {DATE}
         {H} is the wife of {T}
@@ -211,76 +338,4 @@ RELATIONS = {
         """),
         symmetric=True,
     ),
-}
-
-NOTHING = _cut("""
-{PER} met {PER} in the lift
-{PER} walked past the office of {ORG}
-{PER} complained about {ORG}
-{PER} flew over {LOC}
-{PER} dislikes {LOC}
-{ORG} competes with {ORG}
-{ORG} and {ORG} signed a contract
-{PER} and {PER} shared a taxi
-{PER} sued {ORG}
-{ORG} sponsors a race in {LOC}
-{ORG} sells shoes in {LOC}
-{PER} spent a week in {LOC}
-{PER} wrote a poem about {LOC}
-{PER} beat {PER} at chess
-{ORG} delivers parcels to {LOC}
-{PER} is a customer of {ORG}
-{PER} lent {PER} a book
-{ORG} warned {ORG} of a leak
-{PER} drove through {LOC} at night
-{PER} plays tennis against {PER}
-{PER} read about {ORG} in the paper
-{ORG} refused to serve {PER}
-trucks of {ORG} got stuck in {LOC}
-{ORG} copied a design of {ORG}
-{PER} owes {PER} money
-{PER} took a photograph of {LOC}
-{PER} painted {PER}
-{ORG} has a quarrel with {ORG}
-{ORG} built a bridge near {LOC}
-{PER} cancelled an order at {ORG}
-{PER} missed a train in {LOC}
-{PER} and {PER} argued about the bill
-{ORG} supplies {ORG} with screws
-{PER} wrote a letter to {ORG}
-{ORG} shot a film in {LOC}
-""")
-
-FRAMES = {
-    "train": lines("""
-    {X}.
-    {X}.
-    {X}.
-    {X}, while {PER} stayed in {LOC}.
-    {X}, says {PER}.
-    According to {ORG}, {X}.
-    {X}; {PER} had left by then.
-    On {DATE}, as {PER} recalls, {X}.
-    In {LOC} everyone knows that {X}.
-    {X}, and {ORG} did not like it.
-    {PER} was surprised to hear that {X}.
-    {X}, a report by {ORG} says.
-    Nobody told {PER} that {X}.
-    {X}, but {PER} thinks otherwise.
-    The news that {X} reached {LOC} late.
-    """),
-    "validation": lines("""
-    {X}.
-    {PER} wrote that {X}.
-    {X}, to the surprise of {ORG}.
-    {X}, people in {LOC} say.
-    """),
-    "test": lines("""
-    {X}.
-    {X}.
-    {X}, as {PER} found out in {LOC}.
-    {ORG} has confirmed that {X}.
-    {X}, which {PER} learned too late.
-    Did {PER} know that {X}?
-    """),
 }

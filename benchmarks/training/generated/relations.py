@@ -11,7 +11,8 @@ from itertools import permutations
 from random import Random
 
 from lilliput.benchmarks.training.generated import sentences, values
-from lilliput.benchmarks.training.generated.relation_templates import FRAMES, NOTHING, RELATIONS
+from lilliput.benchmarks.training.generated.relation_frames import FRAMES, NOTHING
+from lilliput.benchmarks.training.generated.relation_templates import RELATIONS
 from lilliput.benchmarks.training.generated.sentences import Part
 from lilliput.benchmarks.training.generated.values import Values
 
@@ -32,14 +33,14 @@ def generate(seed: int, sizes: Mapping[str, int] = SIZES) -> dict[str, Part]:
     made = {}
     for name, count in sizes.items():
         draw, part = Random(f"{seed} relation {name}"), Part()
-        for kind in sentences.spread(sorted(RELATIONS), count, draw):
+        for kind in sentences.spread(sorted(RELATIONS), count // 2 if name == "train" else count, draw):
             _add(part, kind, name, strings[name], draw)
         made[name] = part
     return made
 
 
 def _add(part: Part, kind: str, name: str, strings: Values, draw: Random) -> None:
-    """A sentence in a frame, two of its entities marked."""
+    """A sentence in a frame, two of its entities marked; for training in both orders, so that the order is learned."""
     relation, frame = RELATIONS[kind], draw.choice(FRAMES[name])
     core, unrelated = draw.choice(relation.cores[name]), draw.random() < UNRELATED
     if unrelated and (frame == BARE or draw.random() < 0.5):
@@ -50,10 +51,11 @@ def _add(part: Part, kind: str, name: str, strings: Values, draw: Random) -> Non
         found = [(text.lower(), slot) for text, slot in found]
 
     pair = _pair([slot for _, slot in found], unrelated, draw)
-    label = NONE if unrelated else kind
-    if not unrelated and not relation.symmetric:
-        label += "(e1,e2)" if found[pair[0]][1] == "H" else "(e2,e1)"
-    part.rows.append({"text": _marked([text for text, _ in found], pair), "relation": label})
+    for first, second in (pair, pair[::-1]) if name == "train" else (pair,):
+        label = NONE if unrelated else kind
+        if not unrelated and not relation.symmetric:
+            label += "(e1,e2)" if found[first][1] == "H" else "(e2,e1)"
+        part.rows.append({"text": _marked([text for text, _ in found], (first, second)), "relation": label})
     part.texts.append("".join(text for text, _ in found))
     part.templates.update({core, frame} - {BARE})
     part.strings.update(text for text, slot in found if slot)
