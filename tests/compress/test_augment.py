@@ -3,7 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lilliput.compress.augment import augment
+from lilliput.compress import augment as module
+
+
+def augment(*given, **named):
+    """All texts at once."""
+    return list(module.augment(*given, **named))
+
 
 TEXTS = [f"{a} {b} {c} {d} {e}" for a in "pq" for b in "rs" for c in "tu" for d in "vw" for e in "xyz"]
 

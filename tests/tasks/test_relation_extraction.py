@@ -125,7 +125,7 @@ def test_who_came_from_where_is_learnt_with_tokens_of_its_own(architecture, lear
             task="relation-extraction",
             model=str(source),
             data=str(tmp_path),
-            epochs=8,
+            epochs=14,
             learning_rate=1e-2,
             batch_size=16,
             max_length=32,
@@ -156,5 +156,7 @@ def test_the_embedding_matrix_grows_where_it_must(tiny):
     after = model.get_input_embeddings().weight
     assert after.shape[0] == size + 4 == model.config.vocab_size
     assert (after[:size] == before).all()
+    # The fresh rows are as long as the others are on average.
+    assert after[size:].norm(dim=-1).tolist() == pytest.approx([before.norm(dim=-1).mean().item()] * 4, rel=1e-5)
     models.add_tokens(model, tokenizer, MARKERS)
     assert model.get_input_embeddings().num_embeddings == size + 4

@@ -230,7 +230,7 @@ def test_patience_class_weights_and_layer_decay_reach_the_loop(run, monkeypatch)
         given.update(options, config=args[3])
         return fit(*args, **options)
 
-    monkeypatch.setattr(finetuning.precision, "fit", spy)
+    monkeypatch.setattr(finetuning.loop, "fit", spy)
     run(class_weights="balanced", layer_decay=0.8, patience=1, epochs=1)
     assert given["objective"].weights == (1.0, 1.0)
     assert given["layer_decay"] == 0.8
