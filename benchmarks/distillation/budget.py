@@ -141,6 +141,9 @@ def main(
         work.mkdir(parents=True, exist_ok=True)
         measured_teachers.train(TEACHER, fold, teachers)
         took, result = minutes(teachers / f"{TEACHER}-{fold}" / "teacher", fold, work)
+        found = [pieces.Figure("distill.l2_minutes", took, "minutes", n=1, seeds=(fold,))]
+        about = {"texts": result["texts"], "test": result["test"]}
+        pieces.write(out, found, **about)  # what comes now may be interrupted
         # A tenth of the lines is read ten times as often.
         schedules = ((lines, FACTOR), (FACTOR * lines, 1))
         peaks = {count: peak_bytes(count, epochs, batch_size) for count, epochs in schedules}
@@ -149,13 +152,10 @@ def main(
         raise typer.Exit(2) from error
     few, many = peaks.values()
     growth = many / few if few and many else None
-    found = [
-        pieces.Figure("distill.l2_minutes", took, "minutes", n=1, seeds=(fold,)),
-        pieces.Figure("distill.memory_growth_10x", growth, "times", n=1, seeds=(0,)),
-    ]
+    found.append(pieces.Figure("distill.memory_growth_10x", growth, "times", n=1, seeds=(0,)))
     a_line = (many - few) / ((FACTOR - 1) * lines) if few and many else None
-    about = {"peak_bytes": {str(count): peak for count, peak in peaks.items()}, "bytes_a_line": a_line}
-    pieces.write(out, found, texts=result["texts"], test=result["test"], memory=about)
+    memory = {"peak_bytes": {str(count): peak for count, peak in peaks.items()}, "bytes_a_line": a_line}
+    pieces.write(out, found, **about, memory=memory)
     typer.echo(f"{took:.1f} minutes; {FACTOR} times the lines take {growth or float('nan'):.3f} times the memory")
 
 
