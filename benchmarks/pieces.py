@@ -63,6 +63,11 @@ def _plain(figure: Figure) -> dict[str, Any]:
     return {**asdict(figure), "ci": ci, "seeds": list(figure.seeds)}
 
 
+def target(id: str, unit: str, value: float, **options: Any) -> Target:
+    """A promised figure whose value comes from a piece, not from a report; ``options`` as of `Target`."""
+    return Target(id, unit, value, lambda report: None, **options)
+
+
 def merge(paths: Sequence[Path], targets: Sequence[Target]) -> dict[str, Any]:
     """What was promised and what was measured, from the pieces: one entry for every target, in their order.
 

@@ -117,6 +117,7 @@ def _distill(
         progress=progress,
         what="student",
     )
+    objective.close()
     encoder.word_embeddings_of(student).weight.requires_grad_(True)
     models.save(student, tokenizer, folder)
     return {

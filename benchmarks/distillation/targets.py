@@ -7,7 +7,7 @@ students retain of their teachers is pooled over the folds that are there; that 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import reduce
 from operator import add
@@ -21,37 +21,25 @@ from lilliput.benchmarks import pieces
 from lilliput.benchmarks.distillation import ablation
 from lilliput.benchmarks.distillation.family import FAMILY, flags
 from lilliput.benchmarks.distillation.pairs import Pairs
-from lilliput.benchmarks.figures import Seen, Target
 from lilliput.benchmarks.readme import replaced
 from lilliput.errors import ConfigError, LilliputError
 from lilliput.runs import write_json, write_text
 
 POOLED = "pooled.json"
 
-
-def _elsewhere(report: Any) -> Seen | None:
-    """The value comes from a piece, not from a report."""
-    return None
-
-
-def _target(id: str, unit: str, target: float, **options: Any) -> Target:
-    measure: Callable[[Any], Seen | None] = _elsewhere
-    return Target(f"distill.{id}", unit, target, measure, **options)
-
-
 TARGETS = (
-    _target("l3_retained", "share", 0.993),
-    _target("l2_retained", "share", 0.98),
-    _target("l1_retained", "share", 0.96),
-    _target("seq_retained", "share", 0.95),
-    _target("static_retained", "share", 0.935),
-    _target("l3_speedup", "times", 2.4),
-    _target("l2_speedup", "times", 3.6),
-    _target("l1_speedup", "times", 7),
-    _target("seq_speedup", "times", 12),
-    _target("static_speedup", "times", 40),
-    _target("l2_minutes", "minutes", 6, at_most=True),
-    _target("memory_growth_10x", "times", 1.1, at_most=True),
+    pieces.target("distill.l3_retained", "share", 0.993),
+    pieces.target("distill.l2_retained", "share", 0.98),
+    pieces.target("distill.l1_retained", "share", 0.96),
+    pieces.target("distill.seq_retained", "share", 0.95),
+    pieces.target("distill.static_retained", "share", 0.935),
+    pieces.target("distill.l3_speedup", "times", 2.4),
+    pieces.target("distill.l2_speedup", "times", 3.6),
+    pieces.target("distill.l1_speedup", "times", 7),
+    pieces.target("distill.seq_speedup", "times", 12),
+    pieces.target("distill.static_speedup", "times", 40),
+    pieces.target("distill.l2_minutes", "minutes", 6, at_most=True),
+    pieces.target("distill.memory_growth_10x", "times", 1.1, at_most=True),
 )
 
 

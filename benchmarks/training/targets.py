@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lilliput.benchmarks import pieces
-from lilliput.benchmarks.figures import Seen, Target
 from lilliput.benchmarks.readme import replaced
 from lilliput.errors import LilliputError
 from lilliput.runs import write_json, write_text
 
-
-def _elsewhere(report: Any) -> Seen | None:
-    """The value comes from a piece, not from a report."""
-    return None
-
-
-def _target(id: str, unit: str, target: float, **options: Any) -> Target:
-    measure: Callable[[Any], Seen | None] = _elsewhere
-    return Target(f"train.{id}", unit, target, measure, **options)
-
-
 TARGETS = (
-    _target("teacher_accuracy_mean", "share", 0.87, by_value=True),
-    _target("resume_identical", "of 20", 20),
-    _target("faults_named", "of 20", 20),
-    _target("false_alarms", "alarms", 0, at_most=True),
-    _target("mlm_vs_unigram", "times", 3),
-    _target("continued_loss_drop", "nats", 0),
-    _target("speed_vs_trainer", "times", 1.4),
-    _target("ner_f1", "share", 0.95),
-    _target("qa_f1", "share", 0.9),
-    _target("relation_f1", "share", 0.9),
+    pieces.target("train.teacher_accuracy_mean", "share", 0.87, by_value=True),
+    pieces.target("train.resume_identical", "of 20", 20),
+    pieces.target("train.faults_named", "of 20", 20),
+    pieces.target("train.false_alarms", "alarms", 0, at_most=True),
+    pieces.target("train.mlm_vs_unigram", "times", 3),
+    pieces.target("train.continued_loss_drop", "nats", 0),
+    pieces.target("train.speed_vs_trainer", "times", 1.4),
+    pieces.target("train.ner_f1", "share", 0.95),
+    pieces.target("train.qa_f1", "share", 0.9),
+    pieces.target("train.relation_f1", "share", 0.9),
 )
 
 
