@@ -12,7 +12,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check links bench bench-train bench-distill clean
+.PHONY: help setup demo test check links bench bench-train bench-distill bench-prune clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -50,7 +50,7 @@ check: $(READY) links  ## ruff and mypy
 # Type checkers do not see the editable mapping of train/ to lilliput.train: show them a tree where it is real.
 links:  ## .links/lilliput, a tree of symbolic links for type checkers and editors
 	@rm -rf .links && mkdir -p .links/lilliput
-	@ln -s $(addprefix ../../,$(wildcard lilliput/*.py lilliput/py.typed lilliput/tasks lilliput/commands lilliput/architectures)) .links/lilliput/
+	@ln -s $(addprefix ../../,$(wildcard lilliput/*.py lilliput/py.typed lilliput/tasks lilliput/commands lilliput/config lilliput/architectures)) .links/lilliput/
 	@ln -s ../../train ../../export ../../compress ../../benchmarks .links/lilliput/
 
 bench: setup  ## measure the demo and write the figures and the README's table
@@ -87,6 +87,19 @@ bench-distill: setup  ## measure the distillation figures, in pieces of less tha
 	$(DISTILLATION).ablation --fold 0 --variants $(OTHERS) --out $(STUDENTS)/ablation.json
 	$(DISTILLATION).ablation --fold 0 --variants $(TEXTS) --out $(STUDENTS)/ablation.json
 	$(DISTILLATION).targets $(STUDENTS) --out $(STUDENTS).json --page docs/distill.md
+
+CUT := benchmarks/results/prune
+PRUNING := $(BIN)/python -m lilliput.benchmarks.pruning
+
+bench-prune: setup  ## measure the pruning figures, in pieces of less than an hour; some hours
+	$(PRUNING).models --fold 0 --out $(CUT)/fold-0.json
+	$(PRUNING).models --fold 1 --out $(CUT)/fold-1.json
+	$(PRUNING).models --fold 2 --out $(CUT)/fold-2.json
+	$(PRUNING).post_training --fold 0 --out $(CUT)/post-training.json
+	$(PRUNING).speed --fold 0 --out $(CUT)/speed.json
+	$(PRUNING).promises --fold 0 --out $(CUT)/promises.json
+	$(PRUNING).bert_base --out $(CUT)/bert-base.json
+	$(PRUNING).targets $(CUT) --out $(CUT).json --page docs/prune.md
 
 clean:  ## remove what set-up and the tools made; runs/ and the download cache stay
 	rm -rf $(VENV) .links .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

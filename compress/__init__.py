@@ -1,5 +1,7 @@
-"""Students from teachers: distillation, its objectives, and how a student begins."""
+"""Smaller models: distillation, its objectives, and how a student begins; pruning."""
 
+import lilliput.architectures  # noqa: F401  registers what pruned and distilled models may be
 from lilliput.compress.distillation import distill
+from lilliput.compress.pruning import prune
 
-__all__ = ["distill"]
+__all__ = ["distill", "prune"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lilliput import encoder, models, processes, tasks
-from lilliput.compress import distillation_loss, fidelity, predictions, students, teachers, transfer
+from lilliput import classifier_head, encoder, models, processes, tasks
+from lilliput.compress import distillation_loss, outcome, predictions, students, teachers, transfer
 from lilliput.compress.distillation_loss import DistillationLoss, WithTeacher, without_key
 from lilliput.compress.general import distill_general
 from lilliput.compress.online import ChangedTexts
@@ -133,7 +133,7 @@ class Distillation:
         config, dataset, task = self.config, self.dataset, tasks.get(self.config.task)
         teaching = teachers.load(config, task, dataset, self.cache)
         weights = teachers.weigh(teaching, dataset)
-        tokenizer = teaching[0].tokenizer
+        tokenizer = self._tokenizer(task, teaching[0])
         student, initial_layers = self._first_student(task, teaching[0])
         texts = Transfer(dataset, task, config, self.progress)
         for schedule in stages(config):
@@ -145,7 +145,6 @@ class Distillation:
         for number, schedule in enumerate(stages(config), start=1):
             student, best = self._fit(number, schedule, student, rows, teaching, weights, validate, folder)
         encoder.word_embeddings_of(student).weight.requires_grad_(True)
-        models.note(student, task=task.name, max_length=config.max_length)
         return {
             "teachers": dict(zip(config.teacher, weights, strict=True)),
             "student": config.student,
@@ -155,7 +154,16 @@ class Distillation:
             "texts": {**dict(texts.counts), "all": texts.counts.total()},
             "rejected": texts.rejected,
             "best_epoch": best["epoch"],
-            **self._evaluate(student, teaching[0], task, folder, validate),
+            **outcome.save(
+                folder,
+                task,
+                self.dataset,
+                student,
+                tokenizer,
+                config.max_length,
+                teaching[0].predict,
+                config.slice_column,
+            ),
         }
 
     def _first_student(self, task: Task, teacher: Teacher) -> tuple[Any, tuple[int, ...] | None]:
@@ -175,13 +183,34 @@ class Distillation:
         """``--initial-model``, with its labels in the data's order; an encoder without a head gets the teacher's."""
         source = str(self.config.initial_model)
         if models.is_headless(source) and task.head != "AutoModel":
-            return encoder.with_head_of(teacher.model, models.load_for(task, source, self.dataset.label_names))
+            return classifier_head.with_head_of(teacher.model, models.load_for(task, source, self.dataset.label_names))
         model = models.load_finetuned(task, source)
         if self.dataset.label_names:
             if sorted(models.labels_of(model)) != sorted(models.labels_of(teacher.model)):
                 raise ModelError(f"--initial-model {source}: its labels are not the teacher's")
-            encoder.reorder_labels(model, models.match_labels(model, self.dataset.label_names, source))
+            classifier_head.reorder_labels(model, models.match_labels(model, self.dataset.label_names, source))
         return model
+
+    def _tokenizer(self, task: Task, teacher: Teacher) -> Any:
+        """The student's tokenizer: its teacher's, or its own where ``--initial-model`` has a smaller vocabulary.
+
+        Raises:
+            ConfigError: answers or states are one a token, and tokens of two vocabularies are not the same.
+        """
+        if self.config.initial_model is None:
+            return teacher.tokenizer
+        own = models.load_tokenizer(self.config.initial_model)
+        if own.get_vocab() == teacher.tokenizer.get_vocab():
+            return teacher.tokenizer
+        states = any(stage.reads_states for stage in stages(self.config))
+        if states or self.config.augment_online or predictions.kind_of(task) in ("tokens", "span"):
+            what = "--objective" if states else "--augment-online" if self.config.augment_online else "--task"
+            raise ConfigError(
+                f"{what}: compares student and teacher token by token, but {self.config.initial_model} has another "
+                "vocabulary than the teacher; leave it out, or prune the vocabulary last"
+            )
+        own.model_max_length = self.config.max_length
+        return own
 
     def _encode(self, texts: Transfer, tokenizer: Any, teaching: Sequence[Teacher], student: Any, folder: Path) -> Any:
         """The training rows on disk; the teachers have read them where their answers are wanted before training."""
@@ -227,7 +256,7 @@ class Distillation:
             place,
             validate.of(schedule, objective),
             objective=objective,
-            collate=self._collate(task, schedule, teaching, weights),
+            collate=self._collate(validate, schedule, teaching, weights),
             progress=self.progress,
             what=self.what if last else f"{self.what}, stage {number}",
         )
@@ -239,46 +268,15 @@ class Distillation:
         return student, best
 
     def _collate(
-        self, task: Task, schedule: Schedule, teaching: Sequence[Teacher], weights: Sequence[float]
+        self, validate: Validation, schedule: Schedule, teaching: Sequence[Teacher], weights: Sequence[float]
     ) -> Collate:
-        pad = features.Collate(teaching[0].tokenizer, task.per_token)
-        config, kind = self.config, predictions.kind_of(task)
+        pad = features.Collate(validate.tokenizer, validate.task.per_token)
+        config, kind = self.config, validate.kind
         if config.augment_online:
             unlabelled = predictions.unknown(kind, len(self.dataset.label_names), 0)
-            tokenizer = teaching[0].tokenizer
-            return without_key(ChangedTexts(pad, tokenizer, config.augment_online, unlabelled, config.max_length))
+            changed = ChangedTexts(pad, validate.tokenizer, config.augment_online, unlabelled, config.max_length)
+            return without_key(changed)
         return WithTeacher(pad, teaching, weights) if schedule.reads_predictions else without_key(pad)
-
-    def _evaluate(
-        self, student: Any, teacher: Teacher, task: Task, folder: Path, validate: Validation
-    ) -> dict[str, Any]:
-        """Save the student; its metrics, and how faithful it is to the first teacher."""
-        config, dataset = self.config, self.dataset
-        ours = self._says(functools.partial(validate.predict, student), task)
-        theirs = self._says(teacher.predict, task)
-        models.note(student, settings=dict(ours.settings))
-        models.save(student, validate.tokenizer, folder, task)
-        figures = functools.partial(task.metrics, names=dataset.label_names, settings=ours.settings)
-        return {
-            "validation": figures(ours.validation, dataset.validation.targets),
-            "test": figures(ours.test, dataset.test.targets),
-            "n_test": len(dataset.test),
-            "settings": dict(ours.settings),
-            "fidelity": fidelity.write(
-                folder, task, dataset, student=ours, teacher=theirs, slice_column=config.slice_column
-            ),
-        }
-
-    def _says(self, predict: Callable[[Sequence[Any]], list[Any]], task: Task) -> fidelity.Predictions:
-        """What a model says of every split that it is measured on."""
-        dataset = self.dataset
-        validation = predict(dataset.validation.inputs)
-        return fidelity.Predictions(
-            validation=validation,
-            settings=task.fit(validation, dataset.validation.targets),
-            test=predict(dataset.test.inputs),
-            out_of_domain={name: predict(split.inputs) for name, split in dataset.out_of_domain.items()},
-        )
 
 
 class Validation:
@@ -307,10 +305,6 @@ class Validation:
         said = [teacher.outputs(self.split.inputs) for teacher in teaching]
         self.teacher = [sum(w * one for w, one in zip(weights, some, strict=True)) for some in zip(*said, strict=True)]
         self.teacher_labels = self._labels(self.teacher)
-
-    def predict(self, model: Any, inputs: Sequence[Any]) -> list[Any]:
-        """The model's predictions, in float32."""
-        return evaluate.predict(model, self.tokenizer, self.task, inputs, self.max_length)
 
     def of(self, schedule: Schedule, objective: DistillationLoss) -> Validate:
         """The measure of a stage: the distance to the teachers' answers, or what the stage minimises where it does

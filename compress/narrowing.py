@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lilliput import encoder
+from lilliput import encoder, rebuilding
 from lilliput.compress.moments import Moments, estimate
+from lilliput.compress.residual_stream import stream_of
 from lilliput.types import EncoderShape
 
 
@@ -34,7 +35,7 @@ def narrow(model: Any, shape: EncoderShape) -> Any:
         moments = estimate(model)
         for block in encoder.blocks_of(model):
             _narrow_neurons(block, moments[block.ffn_out], shape.ffn)
-    return encoder.rebuild(model, shape)
+    return rebuilding.rebuild(model, shape)
 
 
 def stream_importance(model: Any) -> Tensor:
@@ -139,30 +140,18 @@ def _narrow_stream(model: Any, hidden: int) -> None:
 
     The bias of what reads them does not take the mean of the others: measured on MiniLM, that made students worse.
     """
-    moments, ends, blocks = estimate(model), encoder.ends_of(model), encoder.blocks_of(model)
+    moments, stream = estimate(model), stream_of(model)
     kept = _largest(stream_importance(model), hidden)
-    readers = _stream_readers(model)
-    writers = [layer for block in blocks for layer in (block.output, block.ffn_out)]
-    norms = [norm for block in blocks for norm in (block.attention_norm, block.ffn_norm)]
-    if ends.widening is not None:
-        writers.append(ends.widening)
-    else:
-        norms.append(ends.table_norm)
-        for table in ends.tables:
-            table.weight = nn.Parameter(table.weight[:, kept].clone())
-            table.embedding_dim = hidden
-        if ends.features is not None and ends.feature_norm is not None and ends.last is not None:
-            # A word head compares its features with the table of tokens, so they lie in the same dimensions.
-            writers.append(ends.features)
-            norms.append(ends.feature_norm)
-            readers.append(ends.last)
-    if ends.features is not None and ends.feature_norm is None:
-        _narrow_features(ends.features, ends.last, moments[ends.features], hidden)
-    for layer in readers:
+    for table in stream.tables:
+        table.weight = nn.Parameter(table.weight[:, kept].clone())
+        table.embedding_dim = hidden
+    if stream.features is not None:
+        _narrow_features(stream.features, stream.last, moments[stream.features], hidden)
+    for layer in stream.readers:
         keep_inputs(layer, kept)
-    for layer in writers:
+    for layer in stream.writers:
         keep_outputs(layer, kept)
-    for norm in norms:
+    for norm in stream.norms:
         keep_normed(norm, kept, moments[norm])
 
 

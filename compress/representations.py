@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lilliput import encoder
+from lilliput import encoder, models
 from lilliput.compress.mapping import LEARNED, LearnedMapping, layer_mapping
 from lilliput.compress.objectives import LayerStates, Objective
 from lilliput.errors import ConfigError
@@ -22,7 +22,7 @@ class Watched:
     """Keeps what the blocks of a model computed in its last pass."""
 
     def __init__(self, model: Any) -> None:
-        self.heads = encoder.attention_heads_of(model)
+        self.heads = [shape.heads for shape in encoder.block_shapes_of(model)]
         self.count = len(encoder.layers_of(model))
         self._seen: dict[Any, Tensor] = {}
         self._hooks: list[Any] = []
@@ -38,12 +38,12 @@ class Watched:
 
     def embeddings(self) -> LayerStates:
         """The embeddings' output."""
-        return LayerStates(self._seen["embeddings"], None, None, None, self.heads)
+        return LayerStates(self._seen["embeddings"], None, None, None, self.heads[0])
 
     def layer(self, number: int) -> LayerStates:
         """What block ``number`` computed."""
         query, key, value = (self._seen[number, name] for name in ("query", "key", "value"))
-        return LayerStates(self._seen[number, "hidden"], query, key, value, self.heads)
+        return LayerStates(self._seen[number, "hidden"], query, key, value, self.heads[number])
 
     def forget(self) -> None:
         """Let go of the last pass."""
@@ -61,13 +61,16 @@ class Matching(nn.Module):
 
     ``hidden`` and ``embeddings`` project the student's states to the teacher's width (W_h and W_e of TinyBERT, Jiao et
     al. 2020, equations 8 and 9); they begin as a matrix with orthonormal columns, or as nothing where widths are equal.
+    A student that was pruned from its teacher is compared with the teacher's dimensions that it has kept.
     """
 
     def __init__(self, student: Any, teacher: Any, mapping: str) -> None:
         super().__init__()
         ours, theirs = (encoder.shape_of(model) for model in (student, teacher))
-        self.hidden = _projection(ours.hidden, theirs.hidden)
-        self.embeddings = _projection(ours.hidden, theirs.hidden)
+        self.kept = kept_dimensions(student, theirs.hidden)
+        width = theirs.hidden if self.kept is None else len(self.kept)
+        self.hidden = _projection(ours.hidden, width)
+        self.embeddings = _projection(ours.hidden, width)
         self.layers = layer_mapping(mapping, ours.layers, theirs.layers)
         self.learned = LearnedMapping(ours.layers, theirs.layers) if mapping == LEARNED else None
 
@@ -83,6 +86,8 @@ class Matching(nn.Module):
         for weight, objective in terms:
 
             def compare(ours: LayerStates, theirs: LayerStates, loss: Any = objective.loss) -> Tensor:
+                if self.kept is not None:
+                    theirs = replace(theirs, hidden=theirs.hidden[..., self.kept])
                 return loss(ours, theirs, mask, relation_heads=relation_heads)
 
             if objective.on == "embeddings":
@@ -101,6 +106,14 @@ class Matching(nn.Module):
             return self.learned(torch.stack([torch.stack([compare(own, one) for one in theirs]) for own in ours]))
         pairs = zip(ours, self.layers, strict=True)
         return torch.stack([compare(own, teacher.layer(number)) for own, number in pairs]).mean()
+
+
+def kept_dimensions(student: Any, width: int) -> list[int] | None:
+    """The dimensions of a teacher of ``width`` that a student pruned from it has; None where it has all, or another
+    history."""
+    kept = models.noted(student).get("dimensions")
+    fits = kept and len(kept) == encoder.shape_of(student).hidden < width and max(kept) < width
+    return list(kept) if kept and fits else None
 
 
 def _projection(student: int, teacher: int) -> nn.Module:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding
 from torch import Tensor
 
-from lilliput import encoder, models
+from lilliput import classifier_head, encoder, models
 from lilliput.compress import predictions
 from lilliput.compress.teacher_outputs import Keys, TeacherOutputs, key_of
 from lilliput.config import DistillConfig
@@ -54,7 +54,7 @@ class Teacher:
         order: tuple[int, ...] = ()
         if dataset.label_names:
             order = models.match_labels(self.model, dataset.label_names, source)
-            encoder.reorder_labels(self.model, order)
+            classifier_head.reorder_labels(self.model, order)
         self.model.requires_grad_(False).eval().to(loop.pick_device(config.device))
         self._identity = [models.fingerprint(source, revision), order, config.max_length, task.name]
         self._cache = cache

@@ -9,18 +9,29 @@ from pathlib import Path
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from lilliput import machine
 from lilliput.export.smooth import Feeds, smooth
 
 SMALL = 1 << 16
 """Weights of a layer that stays in float32 where it reads one row a text: quantizing that row would take longer."""
 
 
-def quantize_int8(source: Path, target: Path, feeds: Feeds) -> None:
+def overflows(cpu: machine.Cpu) -> bool:
+    """Whether a processor's int8 products overflow with weights of 8 bits, so that they must have 7.
+
+    x86 without VNNI adds two products of an unsigned and a signed byte in 16 bits, and 2 * 255 * 127 is more than
+    32,767; larger sums are cut off there.
+    """
+    x86 = cpu.architecture.lower() in ("x86_64", "amd64", "i686")
+    return x86 and cpu.features is not None and not {"VNNI", "AMX-INT8"} & set(cpu.features)
+
+
+def quantize_int8(source: Path, target: Path, feeds: Feeds, *, reduce_range: bool | None = None) -> None:
     """Dynamic int8: weights are stored in int8 with a scale per output channel, activations quantized as they come.
 
     Equation:
-        W ~ s_c Q_c with Q in [-127, 127] for each output channel c; X ~ s_x (A - z_x) with A in [0, 255] from the
-        minimum and maximum of each tensor X, so that X W ~ s_x s_c (A - z_x) Q in integer arithmetic.
+        W ~ s_c Q_c with Q in [-127, 127] (reduced: [-64, 64]) for each output channel c; X ~ s_x (A - z_x) with A in
+        [0, 255] from the minimum and maximum of each tensor X, so that X W ~ s_x s_c (A - z_x) Q in integer arithmetic.
 
     Rows of tables (Gather) are looked up in int8 and dequantized then. Layers of a head with at most `SMALL` weights
     stay in float32.
@@ -31,6 +42,7 @@ def quantize_int8(source: Path, target: Path, feeds: Feeds) -> None:
 
     Args:
         feeds: inputs of the graph for sample texts, which show where the outliers are.
+        reduce_range: weights of 7 bits, for processors on which those of 8 overflow; by default as this one needs it.
 
     Reference: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference", CVPR 2018, sections 2.1 and 2.2.
@@ -46,6 +58,7 @@ def quantize_int8(source: Path, target: Path, feeds: Feeds) -> None:
             str(target),
             weight_type=QuantType.QInt8,
             per_channel=True,
+            reduce_range=overflows(machine.cpu()) if reduce_range is None else reduce_range,
             nodes_to_exclude=_small_heads(smoothed),
         )
     finally:

@@ -16,7 +16,7 @@ import psutil
 import torch
 
 import lilliput
-from lilliput import bundle, encoder, models, runtime
+from lilliput import bundle, encoder, machine, models, runtime
 from lilliput.config import ExportConfig
 from lilliput.errors import GateError
 from lilliput.export import onnx, parity, quantize
@@ -163,6 +163,7 @@ def _smoke(staging: Path, config: ExportConfig, texts: Sequence[str]) -> list[di
 def _ort_config(config: ExportConfig) -> dict[str, Any]:
     """What optimum's ``ORTModel`` reads beside the graphs."""
     quantization = {"is_static": False, "format": "QOperator", "weights_dtype": "QInt8", "per_channel": True}
+    quantization["reduce_range"] = quantize.overflows(machine.cpu())
     return {
         "one_external_file": True,
         "opset": onnx.OPSET,

@@ -10,7 +10,7 @@ import typer
 
 import lilliput
 from lilliput import processes
-from lilliput.commands import data, shipping, training, using
+from lilliput.commands import compressing, data, shipping, training, using
 from lilliput.shell import message_of
 
 app = typer.Typer(
@@ -29,7 +29,8 @@ app.add_typer(data_app, name="data")
 app.add_typer(tokenizer_app, name="tokenizer")
 app.command()(training.pretrain)
 app.command()(training.finetune)
-app.command()(training.distill)
+app.command()(compressing.distill)
+app.command()(compressing.prune)
 app.command()(shipping.export)
 app.command()(shipping.benchmark)
 app.command()(using.predict)

@@ -1,7 +1,7 @@
 """What Lilliput knows about the inside of encoders: the only file that names their attributes.
 
-Supported are the architectures of ``SUPPORTED``. MiniLM, TinyBERT and mBERT are of type ``bert``; XLM-R is not listed
-because it has not been tried.
+Supported are the architectures of ``SUPPORTED``, and what pruning makes of them (``lilliput_bert`` and so on: blocks of
+unequal shapes). MiniLM, TinyBERT and mBERT are of type ``bert``; XLM-R is not listed because it has not been tried.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lilliput.errors import ConfigError, ModelError
-from lilliput.types import EncoderShape
+from lilliput.types import BlockShape, EncoderShape
 
 
 @dataclass(frozen=True)
@@ -135,6 +134,9 @@ _NAMES = {
 
 SUPPORTED = tuple(_NAMES)
 
+_PRUNED = "lilliput_"
+_NAMES |= {_PRUNED + name: names for name, names in _NAMES.items()}
+
 _OWN = {"lilliput_conv": "windows.word_embeddings", "lilliput_static": "windows.word_embeddings"}
 """Architectures of Lilliput's own, which have no transformer blocks, and where they keep the token table."""
 
@@ -145,6 +147,11 @@ def check_supported(architecture: str, where: str) -> None:
         raise ModelError(
             f"{where}: architecture {architecture!r} is not supported; supported are {', '.join(SUPPORTED)}"
         )
+
+
+def _family(model: Any) -> str:
+    """The architecture that pruning began with."""
+    return str(model.config.model_type).removeprefix(_PRUNED)
 
 
 def _names(model: Any) -> _Names:
@@ -189,9 +196,31 @@ def attention_projections_of(model: nn.Module) -> list[tuple[nn.Linear, nn.Linea
     return [(block.query, block.key, block.value) for block in blocks_of(model)]
 
 
-def attention_heads_of(model: Any) -> int:
-    """Attention heads of each block."""
-    return int(getattr(model.config, _names(model).heads))
+def block_shapes_of(model: Any) -> tuple[BlockShape, ...]:
+    """Heads and feed-forward neurons of each block, first to last."""
+    names, config = _names(model), model.config
+    if is_per_block(model):
+        return tuple(BlockShape(*sizes) for sizes in zip(config.block_heads, config.block_ffn, strict=True))
+    return (BlockShape(getattr(config, names.heads), getattr(config, names.ffn)),) * len(layers_of(model))
+
+
+def is_per_block(model: Any) -> bool:
+    """Whether each block of the model has a shape of its own (``lilliput_bert`` and so on)."""
+    return has_blocks(model) and model.config.model_type.startswith(_PRUNED)
+
+
+def size_keys_of(model: Any) -> tuple[str, str, str]:
+    """How the configuration names the width of the residual stream, the heads and the feed-forward neurons."""
+    names = _names(model)
+    return names.hidden, names.heads, names.ffn
+
+
+def head_size_of(model: Any) -> int:
+    """Channels of an attention head."""
+    names, config = _names(model), model.config
+    if is_per_block(model):
+        return int(config.head_size)
+    return int(getattr(config, names.hidden)) // int(getattr(config, names.heads))
 
 
 def has_blocks(model: Any) -> bool:
@@ -200,10 +229,10 @@ def has_blocks(model: Any) -> bool:
 
 
 def settings_of(model: Any) -> BlockSettings:
-    """What every block of the model computes with."""
-    config, heads = model.config, attention_heads_of(model)
+    """What the last block of the model computes with."""
+    config, heads = model.config, block_shapes_of(model)[-1].heads
     block: Any = layers_of(model)[-1]
-    if config.model_type == "distilbert":  # it has no dropout between its heads and the residual connection
+    if _family(model) == "distilbert":  # it has no dropout between its heads and the residual connection
         return BlockSettings(heads, config.activation, block.attention.dropout.p, 0.0, block.ffn.dropout.p)
     attention, output = _get(block, "attention.self.dropout"), _get(block, "attention.output.dropout")
     return BlockSettings(heads, config.hidden_act, attention.p, output.p, block.output.dropout.p)
@@ -257,23 +286,6 @@ def activation_of(model: Any) -> Callable[[Tensor], Tensor]:
     return ACT2FN[getattr(model.config, _names(model).activation)]
 
 
-def rebuild(model: Any, shape: EncoderShape) -> Any:
-    """A fresh model of ``shape`` with the weights of ``model``, whose parts were cut to that shape before.
-
-    The parts of ``model`` need not fit its configuration any more; those of the result do, as plain transformers needs
-    them to load it again.
-    """
-    names, config = _names(model), copy.deepcopy(model.config)
-    for attribute, value in ((names.hidden, shape.hidden), (names.heads, shape.heads), (names.ffn, shape.ffn)):
-        setattr(config, attribute, value)
-    if hasattr(config, "embedding_size"):
-        config.embedding_size = word_embeddings_of(model).embedding_dim
-    with torch.random.fork_rng(devices=[]):  # the weights that it starts with are all replaced
-        fresh = type(model)(config)
-    fresh.load_state_dict(model.state_dict())
-    return fresh.to(model.device, model.dtype).train(model.training)
-
-
 def word_embeddings_of(model: Any) -> nn.Embedding:
     """The token table, ``[vocabulary, hidden]``."""
     return _get(_base(model), _OWN.get(model.config.model_type) or _names(model).word_embeddings)
@@ -297,16 +309,16 @@ def only_at(model: Any, chosen: Tensor) -> Iterator[None]:
 
 
 def shape_of(model: Any) -> EncoderShape:
-    """Read the shape off a model (uniform layers)."""
+    """Read the shape off a model; of unequal blocks, the most heads and the most neurons that any of them has."""
     if not has_blocks(model):
         count, vocabulary = getattr(model.config, "layers", 1), word_embeddings_of(model).num_embeddings
         return EncoderShape(layers=count, hidden=model.config.width, heads=0, ffn=0, vocabulary=vocabulary)
-    names, config = _names(model), model.config
+    shapes = block_shapes_of(model)
     return EncoderShape(
-        layers=len(layers_of(model)),
-        hidden=getattr(config, names.hidden),
-        heads=getattr(config, names.heads),
-        ffn=getattr(config, names.ffn),
+        layers=len(shapes),
+        hidden=getattr(model.config, _names(model).hidden),
+        heads=max(shape.heads for shape in shapes),
+        ffn=max(shape.ffn for shape in shapes),
         vocabulary=word_embeddings_of(model).num_embeddings,
     )
 
@@ -325,44 +337,6 @@ def depths_of(model: Any) -> dict[str, int]:
     return {name: depth.get(id(weight), last) for name, weight in model.named_parameters()}
 
 
-def _head_of(model: Any) -> nn.Linear:
-    """The last layer of a classifier, ``[labels, hidden]``."""
-    heads = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    return next(module for module in reversed(heads) if module.out_features == model.config.num_labels)
-
-
-def scale_head(model: Any, factor: float, offset: float) -> None:
-    """Make the head's outputs ``factor * output + offset``."""
-    head = _head_of(model)
-    head.weight.data *= factor
-    head.bias.data = factor * head.bias.data + offset
-
-
-def reorder_labels(model: Any, order: Sequence[int]) -> None:
-    """Give the head's outputs another order: output i becomes what output ``order[i]`` was, with its name."""
-    head = _head_of(model)
-    head.weight.data = head.weight.data[list(order)]
-    head.bias.data = head.bias.data[list(order)]
-    names = [model.config.id2label[i] for i in order]
-    model.config.id2label = dict(enumerate(names))
-    model.config.label2id = {name: i for i, name in enumerate(names)}
-
-
-def with_head_of(source: Any, model: Any) -> Any:
-    """``model`` with all that lies above the encoder of ``source``, pooler included, where the shapes are the same."""
-    base = f"{model.base_model_prefix}."
-    own = model.state_dict()
-    above = {
-        name: weight
-        for name, weight in source.state_dict().items()
-        if (not name.startswith(base) or name.startswith(f"{base}pooler."))
-        and name in own
-        and own[name].shape == weight.shape
-    }
-    model.load_state_dict(above, strict=False)
-    return model
-
-
 def keep_layers(model: Any, indices: Sequence[int]) -> Any:
     """A copy of ``model`` that has only the given blocks, in the given order, and everything else.
 
@@ -377,11 +351,28 @@ def keep_layers(model: Any, indices: Sequence[int]) -> Any:
         raise ConfigError(f"--initial-layers {given}: the layers that it starts from are numbered 0 to {count - 1}")
     smaller = copy.deepcopy(model)
     blocks = layers_of(smaller)
-    container_path, _, attribute = names.layers.rpartition(".")
-    container = _get(_base(smaller), container_path)
-    setattr(container, attribute, nn.ModuleList(copy.deepcopy(blocks[i]) for i in indices))
+    _set_layers(smaller, nn.ModuleList(copy.deepcopy(blocks[i]) for i in indices))
     setattr(smaller.config, names.layer_count, len(indices))
+    if is_per_block(model):
+        for name in ("block_heads", "block_ffn"):
+            setattr(smaller.config, name, [getattr(model.config, name)[i] for i in indices])
     return smaller
+
+
+@contextmanager
+def only_layers(model: Any, indices: Sequence[int]) -> Iterator[None]:
+    """Inside, the model itself has the given blocks only; its configuration stays."""
+    blocks = layers_of(model)
+    _set_layers(model, nn.ModuleList(blocks[i] for i in indices))
+    try:
+        yield
+    finally:
+        _set_layers(model, blocks)
+
+
+def _set_layers(model: Any, blocks: nn.ModuleList) -> None:
+    container, _, attribute = _names(model).layers.rpartition(".")
+    setattr(_get(_base(model), container), attribute, blocks)
 
 
 def input_names_of(model: Any, tokenizer: Any) -> tuple[str, ...]:
@@ -395,5 +386,5 @@ def input_names_of(model: Any, tokenizer: Any) -> tuple[str, ...]:
 def longest_input(model: Any) -> int:
     """Positions that the model can read, in tokens (RoBERTa keeps two of its table for padding)."""
     config = model.config
-    reserved = config.pad_token_id + 1 if config.model_type == "roberta" else 0
+    reserved = config.pad_token_id + 1 if _family(model) == "roberta" else 0
     return int(config.max_position_embeddings) - reserved

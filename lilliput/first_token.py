@@ -55,18 +55,26 @@ def _forward(
     """The block's output ``[B, 1, H]`` from ``hidden``, ``[B, T, H]``."""
     training = module.training
     first = hidden[:, :1]
+    context = _attend(block, settings, hidden, mask, training) if settings.heads else block.query(first)
+    found = F.dropout(block.output(context), settings.output_dropout, training)
+    attended = block.attention_norm(found + first)
+    inner = ACT2FN[settings.activation](block.ffn_in(attended))
+    return block.ffn_norm(F.dropout(block.ffn_out(inner), settings.dropout, training) + attended)
+
+
+def _attend(
+    block: Block, settings: encoder.BlockSettings, hidden: Tensor, mask: Tensor | None, training: bool
+) -> Tensor:
+    """What the heads find for the first token, ``[B, 1, A]``."""
 
     def in_heads(values: Tensor) -> Tensor:
         return values.unflatten(-1, (settings.heads, -1)).transpose(1, 2)  # [B, T, A] -> [B, heads, T, A / heads]
 
     context = F.scaled_dot_product_attention(
-        in_heads(block.query(first)),
+        in_heads(block.query(hidden[:, :1])),
         in_heads(block.key(hidden)),
         in_heads(block.value(hidden)),
         attn_mask=None if mask is None else mask[:, :, :1],
         dropout_p=settings.attention_dropout if training else 0.0,
     )  # [B, heads, 1, A / heads]
-    found = F.dropout(block.output(context.transpose(1, 2).flatten(2)), settings.output_dropout, training)
-    attended = block.attention_norm(found + first)
-    inner = ACT2FN[settings.activation](block.ffn_in(attended))
-    return block.ffn_norm(F.dropout(block.ffn_out(inner), settings.dropout, training) + attended)
+    return context.transpose(1, 2).flatten(2)

@@ -58,6 +58,11 @@ def load_for(task: Task, source: str | Path, labels: Sequence[str], revision: st
     headless = task.head == "AutoModel"
     base = "" if headless else f"{model.base_model_prefix}."
     _refuse(source, {name for name in unfit if name.startswith(base) and not name.startswith(f"{base}pooler.")})
+    pairs = task.opposites(labels)
+    if pairs and any(not name.startswith(base) for name in unfit):
+        from lilliput import classifier_head
+
+        classifier_head.oppose(model, pairs)
     return model
 
 

@@ -75,7 +75,7 @@ def message_of(error: Exception) -> str | None:
 def flags_of(values: dict[str, Any]) -> dict[str, Any]:
     """The flags of a command as keys of its configuration; lists given as 1,2,3 become tuples."""
     flags = {name: value for name, value in values.items() if name not in ("config", "json_file")}
-    for name in ("initial_layers", "precisions", "seeds"):
+    for name in ("initial_layers", "lengths", "precisions", "seeds"):
         if isinstance(flags.get(name), str):
             flags[name] = tuple(part.strip() for part in flags[name].split(","))
     return flags

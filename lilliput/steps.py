@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from lilliput import encoder, machine, models
+from lilliput import classifier_head, machine, models
 from lilliput.benchmarks import entries, latency, report
 from lilliput.benchmarks.entries import Entry
 from lilliput.benchmarks.measured import same_labels
@@ -105,7 +105,7 @@ def export_model(
     tokenizer = models.load_tokenizer(config.model, config.revision)
     model = models.load_finetuned_classifier(config.model, config.revision)
     models.check_length(model, config.max_length)
-    encoder.reorder_labels(model, models.match_labels(model, dataset.label_names, config.model))
+    classifier_head.reorder_labels(model, models.match_labels(model, dataset.label_names, config.model))
     tokenizer.model_max_length = config.max_length
     texts = gate_texts(dataset, config.gate_texts, config.seed)
     reference = logits_of(

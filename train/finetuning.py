@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from lilliput import encoder, models, tasks
+from lilliput import classifier_head, encoder, models, tasks
 from lilliput.config import FinetuneConfig
 from lilliput.errors import ConfigError
 from lilliput.runs import Run, Stage, write_json
@@ -154,7 +154,7 @@ def _fit(
         what=what,
     )
     if prior:  # what the loss has standardised; from here on the model answers in the units of the data
-        encoder.scale_head(model, prior["deviation"], prior["mean"])
+        classifier_head.scale_head(model, prior["deviation"], prior["mean"])
     return model, tokenizer, best
 
 
@@ -255,7 +255,7 @@ def adopt_stage(run: Run, name: str, teacher: str, dataset: Dataset) -> Stage:
     def work(folder: Path) -> dict[str, Any]:
         tokenizer, model = models.load_tokenizer(teacher), models.load_finetuned_classifier(teacher)
         # Everything after this stage may count on the data's order of labels.
-        encoder.reorder_labels(model, models.match_labels(model, dataset.label_names, teacher))
+        classifier_head.reorder_labels(model, models.match_labels(model, dataset.label_names, teacher))
         models.save(model, tokenizer, folder)
         max_length = min(encoder.longest_input(model), 128)
         validation = Validation(tasks.get(dataset.task), tokenizer, dataset.validation, dataset.label_names, max_length)

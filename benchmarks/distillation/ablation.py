@@ -20,11 +20,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from lilliput import encoder, models, statistics
+from lilliput import classifier_head, models, statistics
 from lilliput.benchmarks import machine, pieces
-from lilliput.benchmarks.distillation.family import TEACHER, flags
+from lilliput.benchmarks.distillation.family import flags
 from lilliput.benchmarks.distillation.folds import Fold
-from lilliput.benchmarks.distillation.pairs import Pairs
+from lilliput.benchmarks.folds import TEACHER
+from lilliput.benchmarks.pairs import Pairs
 from lilliput.errors import ConfigError, LilliputError
 from lilliput.runs import Stage
 from lilliput.train.data import Split
@@ -104,7 +105,7 @@ class Answers:
 
     def _labels(self, folder: Path, split: Split) -> NDArray[np.int64]:
         tokenizer, model = models.load_tokenizer(folder), models.load_finetuned_classifier(folder)
-        encoder.reorder_labels(model, models.match_labels(model, self.dataset.label_names, str(folder)))
+        classifier_head.reorder_labels(model, models.match_labels(model, self.dataset.label_names, str(folder)))
         length = models.noted(model).get("max_length") or tokenizer.model_max_length
         return logits_of(model, tokenizer, split.texts, length).argmax(axis=1)
 

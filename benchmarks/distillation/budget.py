@@ -20,9 +20,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from lilliput.benchmarks import pieces
-from lilliput.benchmarks.distillation import commands
-from lilliput.benchmarks.distillation.family import FAMILY, TEACHER
+from lilliput.benchmarks import commands, pieces
+from lilliput.benchmarks.distillation.family import FAMILY
+from lilliput.benchmarks.folds import TEACHER
 from lilliput.benchmarks.training import teachers as measured_teachers
 from lilliput.benchmarks.worker import peak_memory
 from lilliput.config import DistillConfig

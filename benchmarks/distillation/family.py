@@ -1,12 +1,9 @@
-"""The students that are measured, by their ids, and their teacher."""
+"""The students that are measured, by their ids."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-TEACHER = "r-drop"
-"""Of the variants of :mod:`lilliput.benchmarks.training.teachers`."""
 
 WINDOWS: Mapping[str, Any] = {
     "train_embeddings": True,

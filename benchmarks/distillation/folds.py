@@ -1,8 +1,4 @@
-"""The models of one fold of the embedded data: a teacher, students of it, and bundles; each is made once.
-
-All lie in one run folder. So students share what the teacher says of the texts, and a command that was interrupted, or
-asks for more students, makes only what is not there yet.
-"""
+"""The family of students of one fold."""
 
 from __future__ import annotations
 
@@ -10,55 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lilliput import models
-from lilliput.benchmarks.distillation import commands
-from lilliput.benchmarks.distillation.family import FAMILY, TEACHER
-from lilliput.benchmarks.training import teachers
+from lilliput.benchmarks.distillation.family import FAMILY
+from lilliput.benchmarks.folds import TEACHER, ModelsOfFold
 from lilliput.compress.distillation import distill_stage
-from lilliput.config import DataConfig, DistillConfig, ExportConfig
-from lilliput.errors import ConfigError, LilliputError
-from lilliput.runs import Run, Stage
-from lilliput.train import sources
+from lilliput.config import DistillConfig
+from lilliput.runs import Stage
 from lilliput.train.data import Dataset
-from lilliput.train.sentiment import FOLDS
-
-BUNDLE = "bundle"
-"""Folder of a bundle in its stage."""
 
 
-class Fold:
-    """One fold and its models; a context manager, which holds the run folder.
-
-    Args:
-        number: of the fold, also the seed of every training.
-        work: folder of the runs, ``fold-0`` and so on.
-        teachers: folder of the teachers, which other measurements share.
-        settings: what else every distillation and export is given.
-    """
+class Fold(ModelsOfFold):
+    """One fold and its students; see `ModelsOfFold`."""
 
     def __init__(self, number: int, work: Path, teachers: Path, **settings: Any) -> None:
-        if number not in range(FOLDS):
-            raise ConfigError(f"--fold {number}: expected one of {', '.join(map(str, range(FOLDS)))}")
-        self.number = number
-        self.settings = {"seed": number, **settings}
-        self.dataset: Dataset = sources.load(DataConfig(**self._of(DataConfig)))
-        self.run = Run(work / f"fold-{number}", "distillation")
-        self._teachers = teachers
-        self._folders: dict[str, Path] = {}
-
-    def __enter__(self) -> Fold:
-        self.run.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.run.__exit__()
-
-    def teacher(self, variant: str = TEACHER) -> Path:
-        """The folder of a teacher, trained if it is not there."""
-        if variant not in self._folders:
-            teachers.train(variant, self.number, self._teachers)
-            self._folders[variant] = self._teachers / f"{variant}-{self.number}" / "teacher"
-        return self._folders[variant]
+        super().__init__(number, work, teachers, "distillation", **settings)
 
     def student(self, name: str) -> Stage:
         """A member of the family, and before it the one that it starts from."""
@@ -79,35 +39,5 @@ class Fold:
         return distill_stage(self.run, stage, DistillConfig(**chosen), dataset or self.dataset)
 
     def bundle(self, name: str) -> Stage:
-        """The bundle of a student, fp32 and int8, in the folder ``BUNDLE`` of its stage.
-
-        The result has ``precisions``; ``refused``, why there is no int8, or None; and what the export found.
-        """
-        return self._bundle(name, self.student(name).folder, ("fp32", "int8"))
-
-    def teacher_bundle(self) -> Stage:
-        """The teacher's bundle, fp32 only."""
-        return self._bundle("teacher", self.teacher(), ("fp32",))
-
-    def _bundle(self, name: str, model: Path, precisions: tuple[str, ...]) -> Stage:
-        identity = {"model": models.fingerprint(model), "precisions": precisions}
-
-        def export(folder: Path, precisions: tuple[str, ...]) -> dict[str, Any]:
-            settings = {**self._of(ExportConfig), "model": str(model), "name": name, "out": folder / BUNDLE}
-            return commands.run(ExportConfig(**settings, precisions=precisions))
-
-        def work(folder: Path) -> dict[str, Any]:
-            refused = None
-            try:
-                made = export(folder, precisions)
-            except LilliputError as error:
-                if "int8" not in precisions:
-                    raise
-                # Where fp32 alone can be exported, it was the gate of int8 that refused.
-                refused, made = str(error), export(folder, ("fp32",))
-            return {"precisions": ["fp32"] if refused else precisions, "refused": refused, "parity": made["parity"]}
-
-        return self.run.stage(f"{name}-bundle", identity, work)
-
-    def _of(self, kind: type[Any]) -> dict[str, Any]:
-        return {name: value for name, value in self.settings.items() if name in kind.model_fields}
+        """The bundle of a student, fp32 and int8 (see `bundle_of`)."""
+        return self.bundle_of(name, self.student(name).folder)

@@ -15,9 +15,10 @@ import typer
 
 from lilliput import statistics
 from lilliput.benchmarks import entries, latency, pieces
-from lilliput.benchmarks.distillation.folds import BUNDLE, Fold
+from lilliput.benchmarks.distillation.folds import Fold
 from lilliput.benchmarks.distillation.students import chosen
 from lilliput.benchmarks.entries import Entry
+from lilliput.benchmarks.folds import BUNDLE
 from lilliput.benchmarks.measured import Result
 from lilliput.benchmarks.peers import plain_onnx_int8
 from lilliput.bundle import Bundle

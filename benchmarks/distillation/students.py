@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from lilliput import models, runtime, statistics
 from lilliput.benchmarks import machine, pieces
-from lilliput.benchmarks.distillation.family import FAMILY, TEACHER
-from lilliput.benchmarks.distillation.folds import BUNDLE, Fold
-from lilliput.benchmarks.distillation.pairs import Pairs
+from lilliput.benchmarks.distillation.family import FAMILY
+from lilliput.benchmarks.distillation.folds import Fold
+from lilliput.benchmarks.folds import BUNDLE, TEACHER
+from lilliput.benchmarks.pairs import Pairs
 from lilliput.errors import ConfigError, LilliputError
 
 Labels = NDArray[np.int64]

@@ -20,7 +20,7 @@ from lilliput import statistics
 from lilliput.benchmarks import pieces
 from lilliput.benchmarks.distillation import ablation
 from lilliput.benchmarks.distillation.family import FAMILY, flags
-from lilliput.benchmarks.distillation.pairs import Pairs
+from lilliput.benchmarks.pairs import Pairs
 from lilliput.benchmarks.readme import replaced
 from lilliput.errors import ConfigError, LilliputError
 from lilliput.runs import write_json, write_text

@@ -32,6 +32,8 @@ def split_heads(projected: Tensor | None, heads: int, mask: Tensor) -> Tensor:
     """
     if projected is None:
         raise ConfigError("--objective: this loss needs a block's query, key and value; the embeddings have none")
+    if not projected.shape[-1]:
+        raise ConfigError("--objective: this loss compares attention, and a block has no heads; use hidden-states")
     batch, tokens, _ = projected.shape
     projected = widen(projected).masked_fill(~mask.bool()[:, :, None], 0)
     return projected.view(batch, tokens, heads, -1).transpose(1, 2)  # [B, T, A] -> [B, T, h, d] -> [B, h, T, d]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lilliput import encoder
@@ -52,7 +52,8 @@ def shape_for(options: Options, source: Any) -> EncoderShape:
     """The shape of a student that starts from ``source``.
 
     Raises:
-        ConfigError: the student would be larger than ``source`` somewhere, or its heads don't fit its width.
+        ConfigError: the student would be larger than ``source`` somewhere, its heads don't fit its width, or it would
+            be narrower than a ``source`` whose blocks have unequal shapes.
     """
     largest, flag = encoder.shape_of(source), f"--student {options.text}"
     for name, there, what in (
@@ -63,6 +64,13 @@ def shape_for(options: Options, source: Any) -> EncoderShape:
     ):
         if name is not None and name > there:
             raise ConfigError(f"{flag}: the teacher has only {there} {what}")
+    if encoder.is_per_block(source):
+        if (options.hidden, options.heads, options.ffn) != (None, None, None):
+            raise ConfigError(
+                f"{flag}: the blocks that it starts from were pruned to unequal shapes, so that only layers can be "
+                "given; to make them narrower, use 'lilliput prune'"
+            )
+        return replace(largest, layers=options.layers)
     hidden, size = options.hidden or largest.hidden, largest.hidden // largest.heads
     heads = options.heads or hidden // size
     fitting = [n for n in range(1, largest.heads + 1) if hidden % n == 0 and hidden // n <= size]
@@ -99,7 +107,8 @@ def build(
             f"--initial-layers {','.join(map(str, chosen))}: must name {shape.layers} layers, as --student does"
         )
     student = encoder.keep_layers(source, chosen)
-    return (narrow(student, shape) if shape != encoder.shape_of(student) else student), chosen
+    same = encoder.is_per_block(source) or shape == encoder.shape_of(student)
+    return (student if same else narrow(student, shape)), chosen
 
 
 def _is_number(text: str) -> bool:

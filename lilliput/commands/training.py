@@ -1,8 +1,7 @@
-"""Commands that train: tokenizer train, pretrain, finetune, distill."""
+"""Commands that train: tokenizer train, pretrain, finetune."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -160,86 +159,3 @@ def finetune(
     with Terminal(console()) as terminal:
         result = run(build(FinetuneConfig, config, **flags), terminal.progress)
     finish(result, json_file, f"{in_words(result)}; saved in {result['folder']}")
-
-
-def distill(
-    out: Out = None,
-    teacher: Annotated[
-        list[str] | None, typer.Option(help="Fine-tuned Hugging Face folder or Hub id; repeat it for an ensemble.")
-    ] = None,
-    revision: Revision = None,
-    student: Annotated[
-        str | None, typer.Option(help="layers=2, layers=2,hidden=192,heads=6,ffn=768, conv or static.")
-    ] = None,
-    initial_model: Annotated[str | None, typer.Option(help="A larger student to start from, not the teacher.")] = None,
-    initial_layers: Annotated[str | None, typer.Option(help="Layers of it that it starts from, such as 1,4.")] = None,
-    data: Data = None,
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    slice_column: SliceColumn = None,
-    allow_overlap: AllowOverlap = None,
-    unlabelled: Annotated[Path | None, typer.Option(help="Transfer text: .txt (a text a line), CSV or JSONL.")] = None,
-    corpus: Annotated[
-        list[str] | None,
-        typer.Option(help="Raw text, to distil an encoder on before any task; repeat it for more."),
-    ] = None,
-    held_out: Annotated[float | None, typer.Option(help="Share of the corpus' documents kept for evaluation.")] = None,
-    task: Task = None,
-    objective: Annotated[
-        list[str] | None,
-        typer.Option(help="What is matched, perhaps with a weight, such as relations=0.5; repeat it for more."),
-    ] = None,
-    stage: Annotated[
-        list[str] | None,
-        typer.Option(help="A stage before it, such as hidden-states,embeddings,epochs=2; repeat it for more."),
-    ] = None,
-    mapping: Annotated[
-        str | None, typer.Option(help="Teacher layers to learn from: uniform, skip, last, learned, or 1,4.")
-    ] = None,
-    relation_heads: Annotated[int | None, typer.Option(help="Heads of relations; the teacher's by default.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Temperature of soft-targets and decoupled.")] = None,
-    hard_label_weight: Annotated[
-        float | None, typer.Option(help="Weight of the cross-entropy with the labels.")
-    ] = None,
-    augment: Annotated[int | None, typer.Option(help="Augmented copies of every training text.")] = None,
-    augment_model: Annotated[
-        str | None, typer.Option(help="Masked language model that replaces words in the copies.")
-    ] = None,
-    augment_online: Annotated[
-        float | None, typer.Option(help="Share of the texts changed anew in every step, read by the teacher then.")
-    ] = None,
-    dropout: Annotated[float | None, typer.Option(help="Dropout of the student; none by default.")] = None,
-    train_embeddings: Annotated[bool | None, typer.Option(help="Train the word embeddings too.")] = None,
-    epochs: Epochs = None,
-    patience: Patience = None,
-    learning_rate: LearningRate = None,
-    batch_size: BatchSize = None,
-    gradient_accumulation: GradientAccumulation = None,
-    warmup: Warmup = None,
-    weight_decay: WeightDecay = None,
-    max_length: MaxLength = None,
-    save_every: SaveEvery = None,
-    seed: Seed = None,
-    device: Device = None,
-    config: ConfigFile = None,
-    json_file: Json = None,
-) -> None:
-    """Distil a student from a teacher, on labelled, unlabelled and augmented text.
-
-    Example: `lilliput distill --teacher runs/teacher/teacher --student layers=2 --data reviews.csv --out runs/small`
-    """
-    flags = flags_of(locals())
-    need_toolkit()
-    from lilliput.compress import distill as run
-    from lilliput.config import DistillConfig, build
-    from lilliput.terminal import Terminal
-
-    with Terminal(console()) as terminal:
-        result = run(build(DistillConfig, config, **flags), terminal.progress)
-    if "fidelity" not in result:
-        finish(result, json_file, f"held-out loss {result['loss']:.4f}; saved in {result['folder']}")
-        return
-    seen = result["fidelity"]
-    line = f"test {seen['metric']} {seen['student']['value']:.4f}, the teacher's {seen['teacher']['value']:.4f}"
-    finish(result, json_file, f"{line}; saved in {result['folder']}")

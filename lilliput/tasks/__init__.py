@@ -128,6 +128,10 @@ class Task:
         """The labels that an indexed target adds to the label balance."""
         return [names[target]]
 
+    def opposites(self, names: Sequence[str]) -> list[tuple[int, int]]:
+        """Pairs of labels that differ in one thing, the same for all pairs: a fresh head tells it by one direction."""
+        return []
+
     def prior(self, targets: Sequence[Any]) -> dict[str, Any]:
         """Settings that hold during training, from the training targets."""
         return {}

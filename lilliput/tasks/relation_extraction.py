@@ -19,6 +19,7 @@ EMPTY = "empty entity"
 BEYOND = "entity beyond the text"
 MARKED_TWICE = "entities both marked and in columns"
 
+_ENTITY = re.compile(r"(?<![^\W_])([eE])([12])(?![^\W_])")  # in the name of a label
 _MARKER = re.compile(r"<(/?)[eE]([12])>|\[(/?)[eE]([12])\]")
 
 
@@ -27,9 +28,11 @@ class RelationExtraction(Classification):
 
     ``<e1>…</e1>`` is read too (SemEval 2010 task 8), and so is plain text with two columns of characters
     ``[start, end]``, the last one not included. The markers become tokens of the vocabulary; the classifier reads
-    [CLS].
+    [CLS]. Labels that name both directions of a relation, as in SemEval (``founder-of(e1,e2)`` and
+    ``founder-of(e2,e1)``), start out as opposites: which entity is which is then learned once, not for each relation.
 
-    Reference: Baldini Soares et al. 2019, Matching the Blanks, figure 3(d): entity markers and [CLS].
+    References: Baldini Soares et al. 2019, Matching the Blanks, figure 3(d): entity markers and [CLS]. Hendrickx et al.
+    2010, SemEval-2010 Task 8: labels with directions.
     """
 
     name = "relation-extraction"
@@ -50,6 +53,13 @@ class RelationExtraction(Classification):
         if cells.get("head") not in (None, "") or cells.get("tail") not in (None, ""):
             given = _mark(given, _span(cells.get("head"), given), _span(cells.get("tail"), given))
         return marked(given), label(cells["label"]) if "label" in cells else None
+
+    def opposites(self, names: Sequence[str]) -> list[tuple[int, int]]:
+        """Both directions of a relation, where their labels differ in the order of ``e1`` and ``e2`` alone."""
+        places = {name: place for place, name in enumerate(names)}
+        found = [(name, _ENTITY.sub(lambda match: f"{match[1]}{3 - int(match[2])}", name)) for name in names]
+        first = {name for name in names if (match := _ENTITY.search(name)) and match[2] == "1"}
+        return [(places[name], places[swapped]) for name, swapped in found if name in first and swapped in places]
 
     def asked(self, *given: Any, **parts: Any) -> tuple[list[Any], bool]:
         """Texts with their markers, in our form."""

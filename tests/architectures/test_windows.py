@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from lilliput import encoder, models
+from lilliput import classifier_head, encoder, models
 from lilliput.architectures import (
     ConvolutionalConfig,
     ConvolutionalForSequenceClassification,
@@ -185,7 +185,7 @@ def test_what_the_toolkit_asks_of_a_model(kind, tiny):
         encoder.layers_of(model)
     ids = torch.tensor([[5, 6, 7]])
     before = model(ids).logits
-    encoder.reorder_labels(model, [2, 0, 1])
+    classifier_head.reorder_labels(model, [2, 0, 1])
     assert torch.equal(model(ids).logits, before[:, [2, 0, 1]])
 
 

@@ -7,11 +7,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 
 from lilliput import encoder
 from lilliput.export.onnx import OPSET, describe, export_onnx
-from lilliput.export.quantize import quantize_int8
+from lilliput.export.quantize import overflows, quantize_int8
 from lilliput.export.smooth import smooth
+from lilliput.machine import Cpu
 
 ARCHITECTURES = ("bert", "roberta", "distilbert", "electra")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -226,3 +228,27 @@ def test_smoothing_by_hand(tmp_path):
     expected = np.array([8.0**0.8, 0.125**0.8])
     assert inverse == pytest.approx(1 / expected, rel=1e-5)
     assert weights == pytest.approx(rows * expected[:, None], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "features", "expected"),
+    [
+        ("x86_64", ("AVX2",), True),
+        ("AMD64", (), True),
+        ("x86_64", ("AVX2", "AVX-512", "VNNI"), False),
+        ("x86_64", ("AMX-INT8",), False),
+        ("aarch64", ("DOTPROD",), False),
+        ("x86_64", None, False),  # the system does not say: as most processors are
+    ],
+)
+def test_weights_have_seven_bits_where_eight_would_overflow(architecture, features, expected):
+    assert overflows(Cpu("any", architecture, features)) is expected
+
+
+@pytest.mark.parametrize(("reduce_range", "largest"), [(True, 64), (False, 127)])
+def test_reduced_weights_are_half_as_large(exported, tmp_path, reduce_range, largest):
+    _, names, path = exported("bert")
+    quantize_int8(path, tmp_path / "int8.onnx", samples(names), reduce_range=reduce_range)
+    weights, _ = quantized_weights(tmp_path / "int8.onnx")
+    sizes = [np.abs(numpy_helper.to_array(tensor).astype(int)).max() for tensor in weights.values()]
+    assert set(sizes) == {largest}

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,6 +142,32 @@ def test_who_came_from_where_is_learnt_with_tokens_of_its_own(architecture, lear
     assert max(ids) < model.get_input_embeddings().num_embeddings
     (prediction,) = predict(model, tokenizer, TASK, ["great [E2] film [/E2] joy [E1] bad [/E1]"], 32)
     assert models.labels_of(model)[prediction.argmax()] == "backward"
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        (("made(e1,e2)", "made(e2,e1)", "none", "born(E2,E1)", "born(E1,E2)"), [(0, 1), (4, 3)]),
+        (("e1_owns_e2", "e2_owns_e1"), [(0, 1)]),
+        (("made(e1,e2)", "born(e2,e1)"), []),
+        (("made", "made-by", "e1", "core1(e2)", "core2(e1)"), []),
+        ((), []),
+    ],
+)
+def test_labels_of_both_directions_are_opposites(names, pairs):
+    assert TASK.opposites(names) == pairs
+
+
+def test_a_fresh_head_alone_starts_with_opposites(checkpoint, tmp_path):
+    names = ("born(e1,e2)", "born(e2,e1)", "made(e1,e2)", "made(e2,e1)")
+    fresh = models.load_for(TASK, checkpoint("bert"), names)
+    rows = fresh.classifier.weight.detach()
+    assert torch.allclose(rows[0] - rows[1], rows[2] - rows[3], atol=1e-6)
+    with torch.no_grad():
+        fresh.classifier.weight[0] += 1
+    models.save(fresh, models.load_tokenizer(checkpoint("bert")), tmp_path)
+    again = models.load_for(TASK, tmp_path, names)
+    assert torch.equal(again.classifier.weight, fresh.classifier.weight)
 
 
 def test_the_embedding_matrix_grows_where_it_must(tiny):

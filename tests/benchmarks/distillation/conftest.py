@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from lilliput.benchmarks.distillation import commands, folds
+from lilliput.benchmarks import commands, folds
 from lilliput.benchmarks.distillation.family import FAMILY
+from lilliput.benchmarks.distillation.folds import Fold
 from lilliput.config import ExportConfig
 from lilliput.errors import GateError
 
@@ -64,6 +65,6 @@ def fold(pretended: Pretended, encoders: ModuleType, tmp_path: Path) -> Callable
     settings = {"data": str(data), "max_length": 16, "batch_size": 8, "device": "cpu"}
 
     def make(number: int = 0, *_: Path) -> folds.Fold:
-        return folds.Fold(number, tmp_path / "work", tmp_path / "teachers", **settings)
+        return Fold(number, tmp_path / "work", tmp_path / "teachers", **settings)
 
     return make

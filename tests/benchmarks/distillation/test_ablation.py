@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from lilliput import models, statistics
 from lilliput.benchmarks.distillation import ablation
 from lilliput.benchmarks.distillation.ablation import BASE, VARIANTS, Answers
-from lilliput.benchmarks.distillation.pairs import Pairs
+from lilliput.benchmarks.pairs import Pairs
 from lilliput.compress.distillation import check
 from lilliput.config import DistillConfig
 from lilliput.train.evaluate import logits_of

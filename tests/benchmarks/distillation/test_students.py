@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import lilliput
 from lilliput.benchmarks.distillation import students
-from lilliput.benchmarks.distillation.folds import BUNDLE
+from lilliput.benchmarks.folds import BUNDLE
 from lilliput.errors import ConfigError
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lilliput import statistics
-from lilliput.benchmarks.distillation.pairs import Pairs
+from lilliput.benchmarks.pairs import Pairs
 
 
 def test_pairs_are_counted():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lilliput.benchmarks.distillation import commands
+from lilliput.benchmarks import commands
 from lilliput.config import ExportConfig
 from lilliput.errors import LilliputError
 

@@ -1,0 +1,93 @@
+"""The models of one fold of the embedded data: a teacher, what is made of it, and bundles; each is made once.
+
+All lie in one run folder. So students share what the teacher says of the texts, and a command that was interrupted, or
+asks for more models, makes only what is not there yet.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lilliput import models
+from lilliput.benchmarks import commands
+from lilliput.benchmarks.training import teachers
+from lilliput.config import DataConfig, ExportConfig
+from lilliput.errors import ConfigError, LilliputError
+from lilliput.runs import Run, Stage
+from lilliput.train import sources
+from lilliput.train.data import Dataset
+from lilliput.train.sentiment import FOLDS
+
+TEACHER = "r-drop"
+"""Of the variants of :mod:`lilliput.benchmarks.training.teachers`."""
+
+BUNDLE = "bundle"
+"""Folder of a bundle in its stage."""
+
+
+class ModelsOfFold:
+    """One fold, its teacher and bundles; a context manager, which holds the run folder.
+
+    Args:
+        number: of the fold, also the seed of every training.
+        work: folder of the runs, ``fold-0`` and so on.
+        teachers: folder of the teachers, which other measurements share.
+        kind: of the run.
+        settings: what else every training and export is given.
+    """
+
+    def __init__(self, number: int, work: Path, teachers: Path, kind: str, **settings: Any) -> None:
+        if number not in range(FOLDS):
+            raise ConfigError(f"--fold {number}: expected one of {', '.join(map(str, range(FOLDS)))}")
+        self.number = number
+        self.settings = {"seed": number, **settings}
+        self.dataset: Dataset = sources.load(DataConfig(**self._of(DataConfig)))
+        self.run = Run(work / f"fold-{number}", kind)
+        self._teachers = teachers
+        self._folders: dict[str, Path] = {}
+
+    def __enter__(self) -> Any:
+        self.run.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run.__exit__()
+
+    def teacher(self, variant: str = TEACHER) -> Path:
+        """The folder of a teacher, trained if it is not there."""
+        if variant not in self._folders:
+            teachers.train(variant, self.number, self._teachers)
+            self._folders[variant] = self._teachers / f"{variant}-{self.number}" / "teacher"
+        return self._folders[variant]
+
+    def teacher_bundle(self) -> Stage:
+        """The teacher's bundle, fp32 only."""
+        return self.bundle_of("teacher", self.teacher(), ("fp32",))
+
+    def bundle_of(self, name: str, model: Path, precisions: tuple[str, ...] = ("fp32", "int8")) -> Stage:
+        """The bundle of a model, in the folder ``BUNDLE`` of its stage.
+
+        The result has ``precisions``; ``refused``, why there is no int8, or None; and what the export found.
+        """
+        identity = {"model": models.fingerprint(model), "precisions": precisions}
+
+        def export(folder: Path, precisions: tuple[str, ...]) -> dict[str, Any]:
+            settings = {**self._of(ExportConfig), "model": str(model), "name": name, "out": folder / BUNDLE}
+            return commands.run(ExportConfig(**settings, precisions=precisions))
+
+        def work(folder: Path) -> dict[str, Any]:
+            refused = None
+            try:
+                made = export(folder, precisions)
+            except LilliputError as error:
+                if "int8" not in precisions:
+                    raise
+                # Where fp32 alone can be exported, it was the gate of int8 that refused.
+                refused, made = str(error), export(folder, ("fp32",))
+            return {"precisions": ["fp32"] if refused else precisions, "refused": refused, "parity": made["parity"]}
+
+        return self.run.stage(f"{name}-bundle", identity, work)
+
+    def _of(self, kind: type[Any]) -> dict[str, Any]:
+        return {name: value for name, value in self.settings.items() if name in kind.model_fields}

@@ -1,0 +1,1 @@
+"""What pruning reaches on the embedded data, and what others reach with the same recovery."""

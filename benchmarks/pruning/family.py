@@ -1,0 +1,17 @@
+"""The pruned models that are measured, by their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+RECOVERY: Mapping[str, Any] = {"augment": 1, "epochs": 2, "learning_rate": 3e-4}
+"""Training of every recovery, of rivals' too."""
+
+PRUNED: Mapping[str, Mapping[str, Any]] = {
+    "post": {"flops": 0.5, "per_layer": True},
+    "x4": {"speedup": 4, "per_layer": True, "recover": True, **RECOVERY},
+    "x8": {"model": "x4", "speedup": 2, "per_layer": True, "recover": True, **RECOVERY},
+    "small": {"model": "x8", "vocabulary": 6500, "recover": True, **RECOVERY},
+}
+"""Settings of `PruneConfig` that differ from the defaults; ``model`` names another member to go on from."""

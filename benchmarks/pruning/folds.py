@@ -1,0 +1,63 @@
+"""The pruned models of one fold, and the rivals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+import lilliput.architectures  # noqa: F401  registers what pruned models may be
+from lilliput.benchmarks.folds import BUNDLE, ModelsOfFold
+from lilliput.benchmarks.pruning import rivals
+from lilliput.benchmarks.pruning.family import PRUNED, RECOVERY
+from lilliput.compress.distillation import distill_stage
+from lilliput.compress.pruning import prune_stages
+from lilliput.config import DistillConfig, PruneConfig
+from lilliput.runs import Stage
+
+REFERENCE = "x4"
+"""The member that rivals are to be as fast as."""
+
+
+class Fold(ModelsOfFold):
+    """One fold and what is pruned of its teacher; see `ModelsOfFold`."""
+
+    def __init__(self, number: int, work: Path, teachers: Path, **settings: Any) -> None:
+        super().__init__(number, work, teachers, "pruning", **settings)
+
+    def model(self, name: str) -> Stage:
+        """A member of the family, and before it the one that it goes on from; or a rival."""
+        if name in rivals.RIVALS:
+            return self._rival(name)
+        settings: dict[str, Any] = {**self.settings, **PRUNED[name], "out": self.run.folder}
+        if before := settings.get("model"):
+            settings |= {"model": str(self.model(before).folder), "teacher": str(self.teacher())}
+        else:
+            settings["model"] = str(self.teacher())
+        stage, _ = prune_stages(self.run, PruneConfig(**settings), self.dataset, name=name)
+        return stage
+
+    def blocks(self, name: str) -> list[list[int]]:
+        """Heads and neurons of each block of a model."""
+        config = AutoConfig.from_pretrained(self.model(name).folder)
+        if hasattr(config, "block_heads"):
+            return [list(pair) for pair in zip(config.block_heads, config.block_ffn, strict=True)]
+        return [[config.num_attention_heads, config.intermediate_size]] * config.num_hidden_layers
+
+    def bundle(self, name: str) -> Stage:
+        """The bundle of a member or a rival."""
+        return self.bundle_of(name, self.model(name).folder)
+
+    def _rival(self, name: str) -> Stage:
+        """Cut as the rival does until it is as fast as the reference, then recovered as that was."""
+        cut = rivals.cut(self, name, self.bundle(REFERENCE).folder / BUNDLE)
+        settings = {
+            **self.settings,
+            **RECOVERY,
+            "out": self.run.folder,
+            "teacher": (str(self.teacher()),),
+            "initial_model": str(cut.folder),
+            "student": f"layers={cut.result['layers']}",
+        }
+        return distill_stage(self.run, name, DistillConfig(**settings), self.dataset)

@@ -1,0 +1,202 @@
+"""The engine that apps run, for the stopwatch: sessions, bundles without gates, bundles timed side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lilliput import bundle, encoder, models, runtime, timing
+from lilliput.errors import ConfigError
+from lilliput.export import onnx, quantize
+from lilliput.export.to_bundle import DISABLED_OPTIMIZERS
+from lilliput.statistics import Estimate, median_interval
+from lilliput.tokenization import TextEncoder
+from lilliput.types import ONNX_FILES, Precision
+
+Statistic = Literal["p50", "mean"]
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_SAMPLES = 32
+_TURN_WARM = 3
+"""Untimed answers at the begin of a turn: the model before has filled the caches."""
+
+
+def open_session(graph: bytes, *, precision: Precision, threads: int = 1, device: str = "cpu") -> Any:
+    """A session with the settings of `lilliput.runtime`, on any device.
+
+    Raises:
+        ConfigError: ONNX Runtime can't use the device here.
+    """
+    import onnxruntime
+
+    provider = _PROVIDERS[device]
+    if provider not in onnxruntime.get_available_providers():
+        raise _no_device(device, f"this onnxruntime has {', '.join(onnxruntime.get_available_providers())}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(
+        graph, options, providers=[provider], disabled_optimizers=DISABLED_OPTIMIZERS[precision]
+    )
+    if session.get_providers()[0] != provider:  # its libraries are missing: it goes on without
+        raise _no_device(device, "onnxruntime can't load its libraries")
+    return session
+
+
+def _no_device(device: str, why: str) -> ConfigError:
+    return ConfigError(f"--device {device}: {why}; install '.[gpu]' on a machine with a GPU, or choose --device cpu")
+
+
+class App:
+    """A graph behind a tokenizer, as `lilliput.runtime` runs it, whatever the shape of its output.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers.
+        vocabulary: rows of the graph's token table; ids beyond read the last one.
+    """
+
+    def __init__(self, session: Any, tokenizer: Any, max_length: int, vocabulary: int) -> None:
+        self._session, self._last = session, vocabulary - 1
+        self._inputs = [value.name for value in session.get_inputs()]
+        self._encode = text_encoder(tokenizer, max_length)
+
+    def __call__(self, text: str) -> NDArray[np.float32]:
+        """The graph's first output for a text."""
+        ids, types = self._encode(text, 0)
+        input_ids = np.minimum(np.array([ids], dtype=np.int64), self._last)  # [1, tokens]
+        feed = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
+        if "token_type_ids" in self._inputs:
+            feed["token_type_ids"] = np.array([types], dtype=np.int64)
+        answer: NDArray[np.float32] = self._session.run(["logits"], feed)[0]
+        return answer
+
+
+def text_encoder(tokenizer: Any, max_length: int) -> TextEncoder:
+    """The tokenizer of an app, from one of transformers."""
+    serialized = tokenizer.backend_tokenizer.to_str().encode()
+    return TextEncoder(serialized, max_length=max_length, path=Path("tokenizer.json"))
+
+
+def runnable(
+    model: Any, tokenizer: Any, precision: Precision, texts: Sequence[str], folder: Path, *, max_length: int
+) -> Path:
+    """Write a bundle of a classifier to be timed, not shipped: one graph, no weights beside it, no gates.
+
+    Args:
+        texts: show the quantizer how large activations are; the first 32 count.
+        folder: does not exist yet.
+
+    Returns:
+        ``folder``, which `lilliput.runtime.load` opens.
+    """
+    model = model.eval().to("cpu")
+    inputs = encoder.input_names_of(model, tokenizer)
+    folder.mkdir(parents=True)
+    graph, exported = folder / ONNX_FILES[precision], folder / ONNX_FILES["fp32"]
+    with torch.no_grad():
+        onnx.export_onnx(model, inputs, exported)
+    if precision == "int8":
+        feeds = [
+            {name: encoded[name].astype(np.int64) for name in inputs}
+            for text in texts[:_SAMPLES]
+            for encoded in [tokenizer(text, truncation=True, max_length=max_length, return_tensors="np")]
+        ]
+        quantize.quantize_int8(exported, graph, feeds)
+        exported.unlink()
+    models.save_tokenizer(tokenizer, folder)
+    described = {"file": ONNX_FILES[precision], **onnx.describe(graph)}
+    bundle.write_manifest(
+        folder,
+        name=folder.name,
+        task="classification",
+        architecture=model.config.model_type,
+        labels=models.labels_of(model),
+        max_length=max_length,
+        inputs=inputs,
+        graphs={precision: {**described, "disabled_optimizers": DISABLED_OPTIMIZERS[precision]}},
+        parameters=sum(weights.numel() for weights in model.parameters()),
+        provenance={},
+        recipe={},
+        seeds=(),
+        versions={},
+        smoke=[],
+    )
+    return folder
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Latency of one bundle: milliseconds a text, and the first bundle's latency over its own (2.0: twice as fast)."""
+
+    ms: float
+    speedup: Estimate
+
+
+def compare(
+    bundles: Sequence[Path],
+    texts: Sequence[str],
+    *,
+    precision: Precision | None = None,
+    threads: int = 1,
+    rounds: int = 10,
+    statistic: Statistic = "p50",
+) -> list[Timed]:
+    """Answer texts with several bundles that take turns, tokenizer included, through `lilliput.runtime`.
+
+    The texts are dealt into rounds of about the same lengths. In each round every bundle answers that round's texts one
+    by one, and who begins rotates, so that drift of the machine hits all alike. The speedup is the median over rounds
+    of the ratio in a round, with its 95% interval.
+
+    Args:
+        rounds: at most as many as there are texts.
+        statistic: of the latencies of a round's texts.
+
+    Raises:
+        ConfigError: no texts or no bundles.
+    """
+    if not bundles or not texts:
+        raise ConfigError("latency: give at least one bundle and one text to measure it on")
+    answer = [_answering(path, precision, threads) for path in bundles]
+    hands = _deal(texts, min(rounds, len(texts)))
+    for one in answer:
+        timing.warm_up(one, texts)
+    found = np.empty((len(hands), len(bundles)))
+    everything: list[list[int]] = [[] for _ in bundles]
+    for number, hand in enumerate(hands):
+        for turn in range(len(bundles)):
+            which = (number + turn) % len(bundles)
+            timing.time_each(answer[which], hand[:_TURN_WARM])
+            elapsed = timing.time_each(answer[which], hand)[1]
+            everything[which] += elapsed
+            found[number, which] = summary(elapsed, statistic)
+    return [
+        Timed(summary(elapsed, statistic), median_interval((found[:, 0] / found[:, which]).tolist()))
+        for which, elapsed in enumerate(everything)
+    ]
+
+
+def summary(nanoseconds: Sequence[int], statistic: Statistic) -> float:
+    """Median or mean of some latencies, in milliseconds."""
+    if statistic == "mean":
+        return float(np.mean(nanoseconds)) / timing.NS_PER_MS
+    return timing.percentiles(nanoseconds).p50
+
+
+def _answering(path: Path, precision: Precision | None, threads: int) -> Any:
+    model = runtime.load(path, precision=precision, threads=threads, workers=1)
+    return lambda text: model.logits([text])
+
+
+def _deal(texts: Sequence[str], rounds: int) -> list[list[str]]:
+    """Texts in rounds of about the same lengths."""
+    ordered = sorted(texts, key=len)
+    return [ordered[start::rounds] for start in range(rounds)]
