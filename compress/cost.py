@@ -30,7 +30,7 @@ _COLUMN = 4 + 1 + 4
 """Bytes of an int8 layer for each output: scale, zero point, and its bias in float32."""
 _BLOCK_TEXT: dict[Precision, int] = {"fp32": 129_000, "int8": 118_000}
 _REST_TEXT = 5_000
-"""Bytes of a graph beside its weights, for each block and once: names of operators, and where in the model each is from.
+"""Bytes of a graph beside its weights, for each block and once: names of operators, and of what each comes from.
 Measured on exports of the four architectures, to 8%."""
 
 

@@ -287,9 +287,13 @@ class Pruning:
 
 
 def _recovery(config: PruneConfig, initial: str, student: str, out: Path) -> DistillConfig:
-    """The distillation from the unpruned model, or the one that the user named, into a pruned one."""
+    """The distillation from the unpruned model, or the one that the user named, into a pruned one.
+
+    Word embeddings are trained where the vocabulary is smaller: those that are left take over from those that are gone.
+    """
     shared = set(type(config).model_fields) & set(DistillConfig.model_fields) - {"out", "teacher", "command"}
     values = {name: getattr(config, name) for name in shared}
+    values["train_embeddings"] = config.vocabulary is not None
     teacher = config.teacher or config.model
     return DistillConfig(**{**values, "teacher": (teacher,), "initial_model": initial, "student": student, "out": out})
 

@@ -88,10 +88,10 @@ class _Reconstruction:
         self.whole = [found[0].outputs for found in passes]
         self.answers = [[found.outputs for found in one[1:]] for one in passes]  # of each text, of each layer of heads
         self.same = plan.dimensions is None and plan.layers[0] == 0
+        self.kept: Any = slice(None) if plan.dimensions is None else list(plan.dimensions)
         if plan.dimensions is None:
-            self.kept, self.small = slice(None), list(self.whole)
+            self.small = list(self.whole)
         else:
-            self.kept = list(plan.dimensions)
             self.small = [_run(pruned, text, encoder.embeddings_of(pruned))[0].outputs for text in texts]
 
     def blocks(self) -> None:
@@ -197,8 +197,8 @@ class _Reconstruction:
             outputs = torch.cat([layer(features) for layer in layers], dim=-1)
             sums.add(features, targets - outputs, weights)
         for layer, part in zip(layers, sums.correction(self.ridges).split(widths, dim=1), strict=True):
-            layer.weight += part[:-1].T.to(layer.weight.dtype)
-            layer.bias += part[-1].to(layer.bias.dtype)
+            layer.weight.add_(part[:-1].T.to(layer.weight.dtype))
+            layer.bias.add_(part[-1].to(layer.bias.dtype))
 
     def _rescale(self, norm: nn.LayerNorm) -> None:
         """Where dimensions are gone, a norm divides by another spread: give its outputs the scale and mean they had.

@@ -1,11 +1,12 @@
 """What a user would do without Lilliput's search: uniform magnitude pruning with Torch-Pruning, or dropping layers.
 
-Each is made as fast as a given bundle, by the same stopwatch, and gets the same recovery.
+Each is made as fast as a given bundle, as nearly as its sizes allow, and gets the same recovery.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import random
 import tempfile
 from collections.abc import Callable, Mapping
@@ -24,10 +25,6 @@ from lilliput.runs import Stage
 
 TEXTS, ROUNDS = 400, 20
 """Training texts that the stopwatch reads, and rounds."""
-
-
-NEARLY = 0.97
-"""Of the reference's latency: a rival that is faster than this is too small, and gets the next larger size."""
 
 
 def torch_pruning(model: Any, kept: int) -> Any:
@@ -76,7 +73,7 @@ RIVALS: Mapping[str, Callable[[Any, int], Any]] = {"torch-pruning": torch_prunin
 
 
 def cut(fold: ModelsOfFold, name: str, reference: Path) -> Stage:
-    """The smallest of a rival's sizes that is not faster than the bundle ``reference``, as a stage of the fold.
+    """The size of a rival whose latency is nearest to that of the bundle ``reference``, in proportion, as a stage.
 
     The result has ``size``; ``layers``, of the model; and ``latency``, the model's over the reference's.
     """
@@ -89,13 +86,17 @@ def _cut(fold: ModelsOfFold, make: Callable[[Any, int], Any], reference: Path, f
     tokenizer = models.load_tokenizer(source)
     texts = random.Random(fold.number).sample(fold.dataset.train.texts, min(TEXTS, len(fold.dataset.train)))
     whole = encoder.shape_of(models.load_finetuned(task, source))
-    latency, size, small = 0.0, 0, None
-    while latency < NEARLY and size < max(whole.heads, whole.layers):
-        size += 1
+    latencies: dict[int, float] = {}
+    for size in range(1, max(whole.heads, whole.layers) + 1):
         small = make(models.load_finetuned(task, source), size).eval()
         with tempfile.TemporaryDirectory() as name:
             bundle = engine.runnable(small, tokenizer, "int8", texts, Path(name) / "bundle", max_length=128)
-            latency = engine.compare([bundle, reference], texts, precision="int8", rounds=ROUNDS)[1].speedup.value
+            timed = engine.compare([bundle, reference], texts, precision="int8", rounds=ROUNDS)
+        latencies[size] = timed[1].speedup.value
+        if latencies[size] > 1:
+            break
+    chosen = min(latencies, key=lambda size: abs(math.log(latencies[size])))
+    small = make(models.load_finetuned(task, source), chosen).eval()
     models.note(small, task=task.name, max_length=128)
     models.save(small, tokenizer, folder, task)
-    return {"size": size, "layers": encoder.shape_of(small).layers, "latency": latency}
+    return {"size": chosen, "layers": encoder.shape_of(small).layers, "latency": latencies[chosen]}

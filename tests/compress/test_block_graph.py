@@ -86,8 +86,8 @@ def test_a_resized_graph_has_operators_and_weights_of_the_real_export(
     assert sizes[0] == sizes[1]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_graphs_grow_beyond_the_model_and_shrink_to_nothing(encoders: ModuleType, precision: Precision) -> None:
+def test_graphs_grow_beyond_the_model_and_shrink_to_nothing(encoders: ModuleType) -> None:
+    precision: Precision = "int8"
     model = encoders.classifier("bert")
     graph = BlockGraph.of(model, inputs_of(model), precision)
     feed = block_graph.feed(graph.inputs, 5, graph.vocabulary, np.random.default_rng(1))
@@ -100,19 +100,22 @@ def test_graphs_grow_beyond_the_model_and_shrink_to_nothing(encoders: ModuleType
     assert graph.resized([BlockShape(1, 1)] * 3) == narrow
 
 
-def test_models_of_one_block_and_of_many_are_measured_with_a_middle_block(encoders: ModuleType) -> None:
-    one, many = encoders.classifier("bert", layers=1), encoders.classifier("bert", layers=block_graph.DEPTH + 1)
+def test_models_of_one_block_and_of_many_are_measured_with_a_middle_block(
+    encoders: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(block_graph, "DEPTH", 3)
+    one, many = encoders.classifier("bert", layers=1), encoders.classifier("bert", layers=4)
     assert BlockGraph.of(one, inputs_of(one), "fp32").depth == 2
-    assert BlockGraph.of(many, inputs_of(many), "fp32").depth == block_graph.DEPTH
-    assert len(encoder.layers_of(many)) == block_graph.DEPTH + 1
+    assert BlockGraph.of(many, inputs_of(many), "fp32").depth == 3
+    assert len(encoder.layers_of(many)) == 4
 
 
 def test_equal_weights_are_told_apart_by_random_ones(encoders: ModuleType) -> None:
-    model = encoders.classifier("bert")
+    model = encoders.classifier("bert", layers=2)
     with torch.no_grad():
         for block in encoder.blocks_of(model):
             block.ffn_in.weight.fill_(0)
-    assert BlockGraph.of(model, inputs_of(model), "fp32").depth == 3
+    assert BlockGraph.of(model, inputs_of(model), "fp32").depth == 2
     assert not encoder.blocks_of(model)[0].ffn_in.weight.any()
 
 

@@ -39,7 +39,12 @@ class Measurement:
 
 MEASUREMENTS = {
     "ner": Measurement("train.ner_f1", "token-classification", ner.generate, {"epochs": 3, "max_length": 96}),
-    "qa": Measurement("train.qa_f1", "question-answering", qa.generate, {"epochs": 4, "max_length": 192}),
+    "qa": Measurement(
+        "train.qa_f1",
+        "question-answering",
+        qa.generate,
+        {"epochs": 3, "learning_rate": 1e-4, "batch_size": 16, "max_length": 192},
+    ),
     "relation": Measurement(
         "train.relation_f1",
         "relation-extraction",
