@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from lilliput.config import DistillConfig, PruneConfig
 from lilliput.runs import Stage
 
 REFERENCE = "x4"
-"""The member that rivals are to be as fast as."""
+"""The member that rivals are to be as fast as, as nearly as their sizes allow."""
+
+MATCH = "as-"
+"""Before the name of a rival: the member of the family that is as fast as that one, with the reference's settings."""
 
 
 class Fold(ModelsOfFold):
@@ -27,16 +31,15 @@ class Fold(ModelsOfFold):
         super().__init__(number, work, teachers, "pruning", **settings)
 
     def model(self, name: str) -> Stage:
-        """A member of the family, and before it the one that it goes on from; or a rival."""
+        """A member of the family, and before it the one that it goes on from; a rival; or a rival's match."""
         if name in rivals.RIVALS:
             return self._rival(name)
-        settings: dict[str, Any] = {**self.settings, **PRUNED[name], "out": self.run.folder}
-        if before := settings.get("model"):
-            settings |= {"model": str(self.model(before).folder), "teacher": str(self.teacher())}
-        else:
-            settings["model"] = str(self.teacher())
-        stage, _ = prune_stages(self.run, PruneConfig(**settings), self.dataset, name=name)
-        return stage
+        if name.startswith(MATCH):
+            rival = self._cut(name.removeprefix(MATCH))
+            _, pruning = self._pruned(REFERENCE, PRUNED[REFERENCE])
+            speedup = pruning["achieved"] / rival.result["latency"]  # of the rival, over the teacher
+            return self._pruned(name, {**PRUNED[REFERENCE], "speedup": speedup})[0]
+        return self._pruned(name, PRUNED[name])[0]
 
     def blocks(self, name: str) -> list[list[int]]:
         """Heads and neurons of each block of a model."""
@@ -49,9 +52,22 @@ class Fold(ModelsOfFold):
         """The bundle of a member or a rival."""
         return self.bundle_of(name, self.model(name).folder)
 
+    def _pruned(self, name: str, chosen: Mapping[str, Any]) -> tuple[Stage, dict[str, Any]]:
+        """The stages of ``lilliput prune`` with these settings; the last of them, and what was pruned."""
+        settings: dict[str, Any] = {**self.settings, **chosen, "out": self.run.folder}
+        if before := settings.get("model"):
+            settings |= {"model": str(self.model(before).folder), "teacher": str(self.teacher())}
+        else:
+            settings["model"] = str(self.teacher())
+        return prune_stages(self.run, PruneConfig(**settings), self.dataset, name=name)
+
+    def _cut(self, rival: str) -> Stage:
+        """What a rival cuts, at its size that is nearest to the reference in latency."""
+        return rivals.cut(self, rival, self.bundle(REFERENCE).folder / BUNDLE)
+
     def _rival(self, name: str) -> Stage:
-        """Cut as the rival does until it is as fast as the reference, then recovered as that was."""
-        cut = rivals.cut(self, name, self.bundle(REFERENCE).folder / BUNDLE)
+        """Cut as the rival does, then recovered as the reference was."""
+        cut = self._cut(name)
         settings = {
             **self.settings,
             **RECOVERY,

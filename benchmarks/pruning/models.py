@@ -22,11 +22,11 @@ from lilliput.benchmarks import machine, pieces
 from lilliput.benchmarks.folds import BUNDLE
 from lilliput.benchmarks.pairs import Pairs
 from lilliput.benchmarks.pruning.family import PRUNED
-from lilliput.benchmarks.pruning.folds import Fold
+from lilliput.benchmarks.pruning.folds import MATCH, Fold
 from lilliput.benchmarks.pruning.rivals import RIVALS
 from lilliput.errors import ConfigError, LilliputError
 
-NAMES = (*PRUNED, *RIVALS)
+NAMES = (*PRUNED, *(name for rival in RIVALS for name in (rival, MATCH + rival)))
 
 Labels = NDArray[np.int64]
 

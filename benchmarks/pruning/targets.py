@@ -23,7 +23,7 @@ from lilliput.benchmarks.distillation.family import flags
 from lilliput.benchmarks.pairs import Pairs
 from lilliput.benchmarks.pruning import structure
 from lilliput.benchmarks.pruning.family import PRUNED
-from lilliput.benchmarks.pruning.folds import REFERENCE
+from lilliput.benchmarks.pruning.folds import MATCH, REFERENCE
 from lilliput.benchmarks.pruning.models import NAMES, unpacked
 from lilliput.benchmarks.readme import replaced
 from lilliput.errors import ConfigError, LilliputError
@@ -58,7 +58,7 @@ def pooled(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
     Returns:
         By model: ``folds``, and with intervals over all test texts ``retained``, ``accuracy``, and ``drop`` (of the
-        teacher's accuracy, in points); of rivals ``ahead``: the points that the model they are compared with is ahead.
+        teacher's accuracy, in points); of rivals ``ahead``: the points that the equally fast model of ours is ahead.
         Means over folds of ``size_ratio`` (the teacher's float32 bytes over the model's), ``seconds`` and ``bytes``.
     """
     found: dict[str, dict[str, Any]] = {}
@@ -83,18 +83,18 @@ def pooled(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
             "precisions": sorted({one["precision"] for one in seen}),
             "blocks": seen[0]["blocks"],
         }
-        if name in AHEAD and (both := [piece for piece in there if REFERENCE in piece["models"]]):
+        if name in AHEAD and (both := [piece for piece in there if MATCH + name in piece["models"]]):
             found[name]["ahead"] = _points(_ahead(name, both))
     return found
 
 
 def _ahead(rival: str, folds: Sequence[Mapping[str, Any]]) -> Any:
-    """How far the reference is ahead of a rival on the same test texts."""
+    """How far the model that is as fast as a rival is ahead of it on the same test texts."""
     right = {
         name: np.concatenate([unpacked(piece["models"][name]["right"], piece["n_test"]) for piece in folds])
-        for name in (REFERENCE, rival)
+        for name in (MATCH + rival, rival)
     }
-    return statistics.difference(right[REFERENCE], right[rival])
+    return statistics.difference(right[MATCH + rival], right[rival])
 
 
 def _points(seen: Any) -> dict[str, float]:
@@ -138,7 +138,7 @@ def models_table(found: Mapping[str, Mapping[str, Any]], speeds: Mapping[str, An
         speed = speeds.get(name, {}).get("speedup")
         cells = (
             name + ("" if one["precisions"] == ["int8"] else f" ({', '.join(one['precisions'])})"),
-            f"`{flags(PRUNED[name])}`" if name in PRUNED else "as fast as x4",
+            f"`{flags(PRUNED[name])}`" if name in PRUNED else _instead(name),
             " ".join(f"{heads}/{neurons}" for heads, neurons in one["blocks"]),
             f"{one['bytes'] / 1e6:.1f}",
             f"{one['accuracy']['value']:.2%}",
@@ -148,6 +148,13 @@ def models_table(found: Mapping[str, Mapping[str, Any]], speeds: Mapping[str, An
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _instead(name: str) -> str:
+    """The settings of what is not in the family."""
+    if name.startswith(MATCH):
+        return f"as {REFERENCE}, as fast as {name.removeprefix(MATCH)}"
+    return f"about as fast as {REFERENCE}, recovered as it was"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from lilliput.compress.importance import Ranking, Rankings
 from lilliput.compress.layer_removal import LayerRemoval, greedy_removal, without
-from lilliput.compress.refinement import refine
 from lilliput.compress.search import DROPPED, Candidate, Family, levels, per_layer
 from lilliput.compress.uniform_search import largest_within, shape_of, uniform
 from lilliput.errors import ConfigError
@@ -224,37 +223,3 @@ def test_the_largest_uniform_shapes_within_a_budget():
         best = Family.of(candidates, "ms", 4)
         if found:
             assert best.best(budget).loss == found[0].loss
-
-
-# -- refinement
-
-
-def test_refinement_finds_what_the_estimate_does_not_know():
-    """The estimate says that all blocks are alike; by measurement only heads of block 1 matter, each as much as the
-    others, and of block 0 only neuron 0, which its ranking lets go first."""
-    given = rankings([([1, 1], [1, 1, 1, 1]), ([1, 1], [1, 1, 1, 1])])
-    cost, budget = LinearCost(last=1, around=0), 12
-
-    def evaluate(plan):
-        return (2 - len(plan.heads[1])) + (0 not in plan.neurons[0])
-
-    start = PrunePlan(((1,), (1,)), ((2, 3), (2, 3)))
-    assert cost.total(start.shapes) == budget
-    found = refine([start], given, cost, budget, 1, evaluate, evaluations=500)
-    assert found.divergence == 0
-    assert cost.total(found.plan.shapes) <= budget
-    assert found.evaluations < 500
-
-
-def test_refinement_is_bounded_and_never_worse():
-    given = rankings([([1, 2], [1, 2, 3, 4])] * 2)
-    seen = []
-
-    def evaluate(plan):
-        seen.append(plan)
-        return float(sum(map(len, plan.heads)) == 2 and plan.heads != ((1,), (1,)))
-
-    starts = [PrunePlan(((1,), (1,)), ((2, 3), (2, 3))), PrunePlan(((), (0, 1)), ((2, 3), (2, 3)))]
-    found = refine([*starts, starts[0]], given, LinearCost(), 100, 2, evaluate, evaluations=6)
-    assert (found.plan, found.divergence, found.evaluations) == (starts[0], 0.0, 6)
-    assert len(seen) == len(set(seen)) == 6

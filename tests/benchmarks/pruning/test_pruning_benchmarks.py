@@ -37,14 +37,14 @@ def piece(fold, n_test=8, **right):
 def test_folds_are_pooled_and_rivals_paired_text_by_text():
     x4 = [[1, 1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0, 1, 1]]
     drop = [[1, 1, 1, 1, 0, 1, 0, 1], [1, 1, 1, 0, 1, 0, 0, 1]]
-    folds = [piece(k, x4=x4[k], **{"layer-drop": drop[k]}) for k in (0, 1)]
+    folds = [piece(k, x4=x4[k], **{"layer-drop": drop[k], "as-layer-drop": x4[k]}) for k in (0, 1)]
     found = targets.pooled(folds)
     assert found["x4"]["folds"] == [0, 1]
     assert found["x4"]["accuracy"]["value"] == 13 / 16
     assert found["x4"]["retained"]["value"] == pytest.approx(13 / 14)
     assert found["x4"]["drop"]["value"] == pytest.approx(100 * (14 - 13) / 16)
     assert found["x4"]["size_ratio"] == pytest.approx((4000 / 100 + 4000 / 200) / 2)
-    # On 16 texts x4 is right on 13 and the other on 11.
+    # On 16 texts our model is right on 13 and the other on 11.
     assert found["layer-drop"]["ahead"]["value"] == pytest.approx(100 * 2 / 16)
     assert "ahead" not in found["x4"]
 
