@@ -39,6 +39,12 @@ def encoders() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def vocabularies() -> ModuleType:
+    """The module tests/tiny_vocabularies.py."""
+    return _neighbour("tiny_vocabularies")
+
+
+@pytest.fixture(scope="session")
 def task_rows() -> ModuleType:
     """The module tests/task_rows.py."""
     return _neighbour("task_rows")

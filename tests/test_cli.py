@@ -21,7 +21,7 @@ from lilliput import cli
 
 pytestmark = pytest.mark.usefixtures("quick_training")
 
-COMMANDS = ["demo", "finetune", "distill", "export", "benchmark", "predict", "verify", "doctor"]
+COMMANDS = ["demo", "finetune", "distill", "prune", "export", "benchmark", "predict", "verify", "doctor"]
 COMMANDS += ["data fetch", "data check", "tokenizer train", "pretrain"]
 
 

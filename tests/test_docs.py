@@ -21,6 +21,7 @@ PAGE_OF = {
     "pretrain": "pretrain",
     "finetune": "train",
     "distill": "distill",
+    "prune": "prune",
     "export": "export",
     "benchmark": "benchmark",
     "predict": "predict",

@@ -136,6 +136,7 @@ def test_the_command_writes_a_figure(encoders, tiny, tmp_path, monkeypatch, quic
         assert figure["id"] == f"train.{name}_f1"
         assert figure["unit"] == "share"
         assert 0 <= figure["value"] <= 1
+        assert figure["value"] == pytest.approx(piece["test"]["macro_f1" if name == "relation" else "f1"])
         assert figure["ci"][0] <= figure["value"] <= figure["ci"][1]
         assert figure["seeds"] == [0]
         assert figure["n"] == 40

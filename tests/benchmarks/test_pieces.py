@@ -68,12 +68,12 @@ def test_the_command_merges_and_names_every_promised_figure(tmp_path):
     written = json.loads((tmp_path / "train.json").read_text())
     assert [figure["id"] for figure in written["figures"]] == [target.id for target in targets.TARGETS]
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- table: train -->\nold\n<!-- /table -->\nafter\n")
+    page.write_text("before\n<!-- table: train -->\nearlier table\n<!-- /table -->\nafter\n")
     arguments = [str(tmp_path / "a.json"), "--out", str(tmp_path / "train.json"), "--page", str(page)]
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert "| train.ner_f1 | 0.97 (0.96 to 0.98) share | ≥ 0.95 | met | `" in page.read_text()
     assert "| train.qa_f1 | not measured | ≥ 0.9 | not measured |  |" in page.read_text()
-    assert "old" not in page.read_text()
+    assert "earlier table" not in page.read_text()
     missing = CliRunner().invoke(app, [str(tmp_path / "no.json"), "--out", str(tmp_path / "x.json")])
     assert missing.exit_code == 2
     assert not (tmp_path / "x.json").exists()

@@ -18,15 +18,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
-from tokenizers import models as kinds
+from tokenizers import Tokenizer
 from tokenizers.trainers import WordPieceTrainer
 from torch import Tensor
 from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    PreTrainedTokenizerFast,
 )
 
 from lilliput import models
@@ -37,13 +35,13 @@ from lilliput.architectures import (
     StaticForSequenceClassification,
     pruned,
 )
-from lilliput.compress.vocabulary import count_tokens, coverage, keep, trim
-from lilliput.errors import ConfigError, DataError, ModelError
+from lilliput.compress.vocabulary import count_tokens, keep, trim
+from lilliput.errors import ConfigError, ModelError
 from lilliput.tokenization import TextEncoder
 from lilliput.wordpieces import WordPieces
 
 ARCHITECTURES = ("bert", "roberta", "distilbert", "electra")
-NAMES = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 OTHERS = ("unbelievable filmmaking", "joyful, awfully long!", "that great unhappiness", "xyz 42")
 quick = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 WORDS = ["a", "joy", "film", "great", "unbelievable", "bad", "not", "awfully", "THE", "xyz"]
@@ -55,20 +53,8 @@ texts = st.lists(
 )
 
 
-def word_piece(words: dict[str, int], **changes: Any) -> Any:
-    """BERT's tokenizer over ``words``."""
-    built = Tokenizer(kinds.WordPiece(words, unk_token="[UNK]"))
-    built.normalizer = normalizers.BertNormalizer(lowercase=True)
-    built.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    built.decoder = decoders.WordPiece(prefix="##", cleanup=False)
-    ends = [(token, words[token]) for token in ("[CLS]", "[SEP]")]
-    built.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", ends)
-    names = {f"{name}_token": token for name, token in NAMES.items()}
-    return PreTrainedTokenizerFast(tokenizer_object=built, model_max_length=40, **names, **changes)
-
-
 @pytest.fixture(scope="module")
-def made(encoders: ModuleType) -> Callable[[str], tuple[Any, Any]]:
+def made(encoders: ModuleType, vocabularies: ModuleType) -> Callable[[str], tuple[Any, Any]]:
     """A random classifier and a trained tokenizer of each architecture. Shared: not to be changed."""
     corpus = [*itertools.chain(*encoders.corpus().values()), *OTHERS * 5, string.ascii_letters, string.punctuation]
 
@@ -76,15 +62,17 @@ def made(encoders: ModuleType) -> Callable[[str], tuple[Any, Any]]:
     def build(architecture: str) -> tuple[Any, Any]:
         if architecture == "roberta":
             return encoders.classifier(architecture), encoders.tokenizer(architecture, None)
-        trained = word_piece({token: number for number, token in enumerate(NAMES.values())}).backend_tokenizer
+        trained = vocabularies.word_piece({token: number for number, token in enumerate(SPECIALS)}).backend_tokenizer
         inside = [f"##{letter}" for letter in string.ascii_lowercase]
         unused = [f"[unused{number}]" for number in range(3)]  # so that special tokens do not stay where they are
         trainer = WordPieceTrainer(
-            vocab_size=400, special_tokens=["[PAD]", *unused, *list(NAMES.values())[1:], *inside], show_progress=False
+            vocab_size=400,
+            special_tokens=["[PAD]", *unused, *SPECIALS[1:], *inside],
+            show_progress=False,
         )
         trained.train_from_iterator(corpus, trainer)
         inputs = ["input_ids", "attention_mask"] + ["token_type_ids"] * (architecture != "distilbert")
-        tokenizer = word_piece(trained.get_vocab(with_added_tokens=False), model_input_names=inputs)
+        tokenizer = vocabularies.word_piece(trained.get_vocab(with_added_tokens=False), model_input_names=inputs)
         return encoders.classifier(architecture), tokenizer
 
     return build
@@ -131,23 +119,31 @@ def test_texts_whose_tokens_are_kept_give_the_same(made: Any, architecture: str)
 
 
 @st.composite
-def vocabularies(draw: st.DrawFn) -> dict[str, int]:
+def any_words(draw: st.DrawFn) -> dict[str, int]:
     """Any tokens of three letters, not only such as training makes; each letter may be missing inside of words."""
     letters = draw(st.sets(st.sampled_from("abc")))
     pieces = draw(st.sets(st.text("abc", min_size=2, max_size=5)))
     inside = draw(st.sets(st.text("abc", min_size=2, max_size=5)))
-    tokens = [*NAMES.values(), *"abc", *(f"##{letter}" for letter in letters), *pieces, *(f"##{p}" for p in inside)]
+    tokens = [
+        *SPECIALS,
+        *"abc",
+        *(f"##{letter}" for letter in letters),
+        *pieces,
+        *(f"##{p}" for p in inside),
+    ]
     return {token: number for number, token in enumerate(sorted(tokens))}
 
 
-@settings(max_examples=60, deadline=None)
-@given(vocabularies(), st.lists(st.text("abc", min_size=1, max_size=12), min_size=1, max_size=8), st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    words=any_words(), some=st.lists(st.text("abc", min_size=1, max_size=12), min_size=1, max_size=8), data=st.data()
+)
 def test_any_word_piece_vocabulary_reads_kept_words_the_same(
-    words: dict[str, int], some: list[str], data: st.DataObject
+    vocabularies: ModuleType, words: dict[str, int], some: list[str], data: st.DataObject
 ) -> None:
-    tokenizer = word_piece(words)
+    tokenizer = vocabularies.word_piece(words)
     kept = keep(tokenizer, Counter(data.draw(st.sets(st.sampled_from(sorted(words.values()))))))
-    trimmed = trim(table_of(tokenizer), tokenizer, kept)[1]
+    trimmed = trim(vocabularies.table_of(tokenizer), tokenizer, kept)[1]
     for word in some:
         before, after = tokenizer.tokenize(word), trimmed.tokenize(word)
         spelled = all(f"##{letter}" in words for letter in word[1:])
@@ -156,60 +152,6 @@ def test_any_word_piece_vocabulary_reads_kept_words_the_same(
         if spelled:
             assert "[UNK]" not in before + after
             assert "".join(token.removeprefix("##") for token in after) == word
-
-
-def test_tokens_that_nothing_could_stand_for_are_kept() -> None:
-    tokens = [*NAMES.values(), "a", "b", "##a", "aa", "ab", "##ba", "##aa", "cab"]  # neither ##b nor c is a token
-    tokenizer = word_piece({token: number for number, token in enumerate(tokens)})
-    kept = tokenizer.convert_ids_to_tokens(keep(tokenizer, Counter()))
-    assert kept == [*NAMES.values(), "a", "b", "##a", "ab", "##ba", "cab"]
-
-
-def table_of(tokenizer: Any) -> Any:
-    """The smallest model there is over a tokenizer."""
-    config = StaticConfig(vocab_size=len(tokenizer), embedding_size=4, width=4, head_size=4, num_labels=2)
-    return StaticForSequenceClassification(config).eval()
-
-
-def test_the_most_frequent_tokens_are_kept() -> None:
-    tokens = [*NAMES.values(), "a", "b", "##a", "##b", "aa", "ab", "ba", "bb"]
-    tokenizer = word_piece({token: number for number, token in enumerate(tokens)})
-    counts = count_tokens(tokenizer, ["ab ba bb", "bb ba", "BB unknown"])
-    assert counts == Counter({10: 1, 11: 2, 12: 3, 1: 1})  # ab, ba, bb, [UNK]
-    assert keep(tokenizer, counts) == (*range(9), 10, 11, 12)
-    assert keep(tokenizer, counts, 13) == (*range(9), 10, 11, 12)  # what no text has is not kept to fill the size
-    assert keep(tokenizer, counts, 11) == (*range(9), 11, 12)
-    assert keep(tokenizer, Counter({9: 1, 10: 1}), 10) == tuple(range(10))  # the lower of equally frequent ones
-    with pytest.raises(ConfigError, match=r"--vocabulary 8: 9 tokens .* so give 9 or more"):
-        keep(tokenizer, counts, 8)
-
-
-def byte_level(pairs: list[tuple[str, str]], **changes: Any) -> Any:
-    """RoBERTa's tokenizer over the bytes and ``pairs``."""
-    specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    tokens = [*specials, *sorted(pre_tokenizers.ByteLevel.alphabet()), *map("".join, pairs)]
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    built = Tokenizer(kinds.BPE(vocabulary, pairs, **changes))
-    built.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    built.decoder = decoders.ByteLevel()
-    built.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    names = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>"}
-    return PreTrainedTokenizerFast(tokenizer_object=built, unk_token="<unk>", mask_token="<mask>", **names)
-
-
-def test_a_merged_token_is_kept_with_those_it_is_merged_of() -> None:
-    tokenizer = byte_level([("j", "o"), ("jo", "y"), ("o", "y"), ("b", "a"), ("ba", "d")])
-    first = 5 + 256
-    counts = count_tokens(tokenizer, ["joy", "joy", "bad"])
-    assert counts == Counter({first + 1: 2, first + 4: 1})
-    assert keep(tokenizer, counts, first + 3) == (*range(first), first, first + 1)  # bad would need ba as well
-    assert keep(tokenizer, Counter({first: 1}), first + 3) == tuple(range(first + 1))
-    kept = keep(tokenizer, counts)
-    assert kept == (*range(first), first, first + 1, first + 3, first + 4)
-    trimmed = trim(table_of(tokenizer), tokenizer, kept)[1]
-    merges = json.loads(trimmed.backend_tokenizer.to_str())["model"]["merges"]
-    assert merges == [["j", "o"], ["jo", "y"], ["b", "a"], ["ba", "d"]]
-    assert trimmed.tokenize("joyboy") == ["joy", "b", "o", "y"]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -306,9 +248,11 @@ def test_a_masked_language_model_keeps_the_logits_of_what_is_kept(
         torch.testing.assert_close(logits(again, trimmed, [text]), expected, rtol=0, atol=1e-6)
 
 
-def test_positions_that_are_counted_from_the_padding_move_with_it(encoders: ModuleType) -> None:
+def test_positions_that_are_counted_from_the_padding_move_with_it(
+    encoders: ModuleType, vocabularies: ModuleType
+) -> None:
     """RoBERTa's first token has position pad_token_id + 1."""
-    tokenizer = made_with_late_padding()
+    tokenizer = made_with_late_padding(vocabularies)
     assert tokenizer.pad_token_id == 3
     model = encoders.classifier("roberta", pad_token_id=3, max_position_embeddings=44)
     kept = tuple(number for number in keep(tokenizer, count_tokens(tokenizer, ["a joy"])) if number not in (0, 2))
@@ -320,10 +264,10 @@ def test_positions_that_are_counted_from_the_padding_move_with_it(encoders: Modu
     torch.testing.assert_close(smaller(**read[1]).logits, model(**read[0]).logits, rtol=0, atol=1e-6)
 
 
-def made_with_late_padding() -> Any:
+def made_with_late_padding(vocabularies: ModuleType) -> Any:
     words = ["xx", "[UNK]", "yy", "[PAD]", "[CLS]", "[SEP]", "[MASK]", "joy", *string.ascii_lowercase]
     inside = [f"##{letter}" for letter in string.ascii_lowercase]
-    return word_piece(
+    return vocabularies.word_piece(
         {word: number for number, word in enumerate([*words, *inside])},
         model_input_names=["input_ids", "attention_mask"],
     )
@@ -412,47 +356,12 @@ def test_an_exported_graph_gives_what_torch_gives(
     )
 
 
-def test_coverage_by_hand() -> None:
-    tokens = [*NAMES.values(), "a", "b", "##a", "##b", "aa", "ab", "ba", "bb"]
-    tokenizer = word_piece({token: number for number, token in enumerate(tokens)})
-    model = table_of(tokenizer)
-    smaller, trimmed = trim(model, tokenizer, keep(tokenizer, count_tokens(tokenizer, ["ba bb"])))
-    found = coverage((model, tokenizer), (smaller, trimmed), ["ba bb", "ab ba", "unknown bb", "aaab"])
-    # Before: ba bb | ab ba | [UNK] bb | aa ##a ##b; after: ba bb | a ##b ba | [UNK] bb | a ##a ##a ##b.
-    assert (found.tokens, found.texts) == (7 / 9, 2 / 4)
-    assert (found.unknown_before, found.unknown_after) == (1 / 9, 1 / 11)
-    assert (found.tokens_per_text_before, found.tokens_per_text_after) == (9 / 4, 11 / 4)
-    assert found.bytes_saved == 2 * 4 * 4  # two rows, aa and ab, of four numbers in float32
-    with pytest.raises(DataError, match="there is none"):
-        coverage((model, tokenizer), (smaller, trimmed), [])
-
-
 def test_nothing_to_drop_leaves_all_as_it_is(made: Any) -> None:
     model, tokenizer = made("bert")
     kept = keep(tokenizer, Counter(range(len(tokenizer))))
     smaller, trimmed = trim(model, tokenizer, kept)
     assert trimmed.get_vocab() == tokenizer.get_vocab()
     assert torch.equal(logits(smaller, trimmed, list(OTHERS)), logits(model, tokenizer, list(OTHERS)))
-
-
-def test_tokenizers_of_other_kinds_are_refused_by_name() -> None:
-    class OldTokenizer:
-        is_fast = False
-
-    unigram = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(kinds.Unigram([("<unk>", 0.0), ("a", -1.0)], 0)))
-    words = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(kinds.WordLevel({"a": 0, "b": 1}, unk_token="b")))
-    characters = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(kinds.BPE({"a": 0, "b": 1}, [])))
-    for tokenizer, name in (
-        (unigram, "Unigram tokenizer"),
-        (words, "WordLevel tokenizer"),
-        (characters, "BPE without a ByteLevel pre-tokenizer"),
-        (byte_level([("a", "b")], ignore_merges=True), "BPE with ignore_merges tokenizer"),
-        (OldTokenizer(), "OldTokenizer is a slow tokenizer"),
-    ):
-        with pytest.raises(ConfigError, match=name):
-            count_tokens(tokenizer, ["a"])
-        with pytest.raises(ConfigError, match="can't be trimmed"):
-            keep(tokenizer, Counter())
 
 
 def test_tokens_that_must_stay_are_asked_for(made: Any) -> None:
