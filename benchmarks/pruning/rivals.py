@@ -50,6 +50,7 @@ def torch_pruning(model: Any, kept: int) -> Any:
         prune_num_heads=True,
         prune_head_dims=False,
         head_pruning_ratio=1 - kept / whole.heads,
+        round_to=size,  # else rounding errors leave a dimension too few for whole heads
         output_transform=lambda out: out.logits.sum(),
     )
     pruner.step()
