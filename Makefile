@@ -29,7 +29,7 @@ $(VENV)/bin/python:
 $(READY): pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --retries 0 --extra-index-url $(TORCH_INDEX) "torch==$(TORCH)+cpu" \
 		|| $(PIP) install "torch==$(TORCH)"
-	$(PIP) install --quiet -c constraints.txt -e ".[cpu,toolkit,dev]"
+	$(PIP) install --quiet -c constraints.txt -e ".[cpu,toolkit,serve,sign,dev]"
 	@touch $@
 
 $(CACHED): $(READY) train/embedded.py

@@ -58,12 +58,15 @@ class CalibrationTexts:
         self._tokenizer = tokenizer
         self.lengths = [len(window.ids) for window in self._windows]
         self._teacher = evaluate.outputs_of(model, tokenizer, self._windows)
-        needed = _needed(model, float(np.mean(self.lengths)))
-        if len(inputs) < needed:
+        self._given, self._needed = len(inputs), _needed(model, float(np.mean(self.lengths)))
+
+    def warn_if_few(self) -> None:
+        """Log how many texts this model needs, where these are fewer."""
+        if self._given < self._needed:
             logger.warning(
                 "%d texts to calibrate on are few for this model: give at least %s, with --calibration or more data",
-                len(inputs),
-                f"{needed:,}",
+                self._given,
+                f"{self._needed:,}",
             )
 
     def __len__(self) -> int:

@@ -20,6 +20,7 @@ import torch
 
 from lilliput import classifier_head, encoder, models, processes, tasks
 from lilliput.compress import distillation_loss, outcome, predictions, students, teachers, transfer
+from lilliput.compress.calibration_texts import CalibrationTexts
 from lilliput.compress.distillation_loss import DistillationLoss, WithTeacher, without_key
 from lilliput.compress.general import distill_general
 from lilliput.compress.online import ChangedTexts
@@ -41,6 +42,9 @@ _PLACES = ("out", "teacher", "initial_model", "augment_model", "unlabelled", "sa
 
 BATCH = 64
 """Validation texts that are read at a time."""
+
+FITTED = 1024
+"""Training texts on which a transformer is fitted before it is trained."""
 
 
 def distill(config: DistillConfig, progress: Progress | None = None) -> dict[str, Any]:
@@ -173,11 +177,31 @@ class Distillation:
         if config.initial_model:
             source = self._initial(task, teacher)
         student, layers = students.build(
-            config.student, source, teacher.tokenizer, initial_layers=config.initial_layers, seed=config.seed
+            config.student,
+            source,
+            teacher.tokenizer,
+            initial_layers=config.initial_layers,
+            seed=config.seed,
+            batches=self._fitted_on(task, source, teacher) if config.reconstruct else None,
         )
         student.requires_grad_(True)
         encoder.word_embeddings_of(student).weight.requires_grad_(config.train_embeddings)
         return student, layers
+
+    def _fitted_on(self, task: Task, source: Any, teacher: Teacher) -> CalibrationTexts | None:
+        """Training texts on which a transformer is fitted to the one that it is cut from; None for other students."""
+        if not encoder.has_blocks(source) or not students.is_transformer(self.config.student):
+            return None
+        config = self.config
+        return CalibrationTexts(
+            self.dataset,
+            task,
+            source,
+            self._tokenizer(task, teacher),
+            count=FITTED,
+            max_length=config.max_length,
+            seed=config.seed,
+        )
 
     def _initial(self, task: Task, teacher: Teacher) -> Any:
         """``--initial-model``, with its labels in the data's order; an encoder without a head gets the teacher's."""

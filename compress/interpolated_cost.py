@@ -9,7 +9,11 @@ from lilliput.compress.cost import Cost
 
 @dataclass(frozen=True)
 class InterpolatedCost(Cost):
-    """On the straight line between ``below``, at ``share`` 0, and ``above``, at 1, and beyond them, but not below 0."""
+    """On the straight line between ``below``, at ``share`` 0, and ``above``, at 1, and beyond them.
+
+    Parts are not below 0, but for `block`: it is what a measured block takes less its heads and its neurons, and where
+    those share work it may be less than nothing.
+    """
 
     below: Cost
     above: Cost
@@ -30,7 +34,7 @@ class InterpolatedCost(Cost):
 
     def block(self, last: bool) -> float:
         """See `Cost`."""
-        return self._between(self.below.block(last), self.above.block(last))
+        return (1 - self.share) * self.below.block(last) + self.share * self.above.block(last)
 
     def rest(self) -> float:
         """See `Cost`."""

@@ -6,6 +6,7 @@ teacher all the same until it is trained: half of the dimensions are half of wha
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from lilliput import encoder, rebuilding
 from lilliput.compress.moments import Moments, estimate
 from lilliput.compress.residual_stream import stream_of
-from lilliput.types import EncoderShape
+from lilliput.types import EncoderShape, PrunePlan
 
 
 @torch.no_grad()
@@ -23,19 +24,33 @@ def narrow(model: Any, shape: EncoderShape) -> Any:
 
     Layers and vocabulary stay as they are.
     """
+    _cut(model, shape)
+    return rebuilding.rebuild(model, shape)
+
+
+@torch.no_grad()
+def plan(model: Any, shape: EncoderShape) -> PrunePlan:
+    """What `narrow` keeps, for a ``shape`` whose heads have the size that they have in ``model``; that is used up."""
+    return _cut(model, shape)
+
+
+def _cut(model: Any, shape: EncoderShape) -> PrunePlan:
+    """Cut the matrices of ``model``; the plan says what stays, but for directions inside of heads."""
     old = encoder.shape_of(model)
+    found = PrunePlan.whole(old)
     if shape.hidden < old.hidden:
-        _narrow_stream(model, shape.hidden)
+        found = replace(found, dimensions=_narrow_stream(model, shape.hidden))
     size = shape.hidden // shape.heads
     if (shape.heads, size) != (old.heads, old.hidden // old.heads):
         moments = estimate(model)
-        for block in encoder.blocks_of(model):
-            _narrow_heads(block, moments[block.query], old.heads, shape.heads, size)
+        blocks = encoder.blocks_of(model)
+        heads = [_narrow_heads(block, moments[block.query], old.heads, shape.heads, size) for block in blocks]
+        found = replace(found, heads=tuple(heads))
     if shape.ffn < old.ffn:
         moments = estimate(model)
-        for block in encoder.blocks_of(model):
-            _narrow_neurons(block, moments[block.ffn_out], shape.ffn)
-    return rebuilding.rebuild(model, shape)
+        neurons = [_narrow_neurons(block, moments[block.ffn_out], shape.ffn) for block in encoder.blocks_of(model)]
+        found = replace(found, neurons=tuple(neurons))
+    return found
 
 
 def stream_importance(model: Any) -> Tensor:
@@ -135,7 +150,7 @@ def _largest(scores: Tensor, count: int) -> Tensor:
     return scores.sort(descending=True, stable=True).indices[:count].sort().values
 
 
-def _narrow_stream(model: Any, hidden: int) -> None:
+def _narrow_stream(model: Any, hidden: int) -> tuple[int, ...]:
     """Keep the most important dimensions of the residual stream, the same ones everywhere.
 
     The bias of what reads them does not take the mean of the others: measured on MiniLM, that made students worse.
@@ -153,6 +168,7 @@ def _narrow_stream(model: Any, hidden: int) -> None:
         keep_outputs(layer, kept)
     for norm in stream.norms:
         keep_normed(norm, kept, moments[norm])
+    return tuple(kept.tolist())
 
 
 def _stream_readers(model: Any) -> list[nn.Linear]:
@@ -172,14 +188,15 @@ def _narrow_features(layer: nn.Linear, last: nn.Linear | None, moments: Moments,
         keep_inputs(last, kept)
 
 
-def _narrow_neurons(block: encoder.Block, moments: Moments, count: int) -> None:
+def _narrow_neurons(block: encoder.Block, moments: Moments, count: int) -> tuple[int, ...]:
     """Keep the feed-forward neurons whose outputs vary most in the residual stream, by ``sd(h_k) |w_out_k|``."""
     kept = _largest(moments.deviation * block.ffn_out.weight.double().norm(dim=0), count)
     keep_outputs(block.ffn_in, kept)
     keep_inputs(block.ffn_out, kept, moments.mean)
+    return tuple(kept.tolist())
 
 
-def _narrow_heads(block: encoder.Block, moments: Moments, heads: int, keep: int, size: int) -> None:
+def _narrow_heads(block: encoder.Block, moments: Moments, heads: int, keep: int, size: int) -> tuple[int, ...]:
     """Keep the most important heads of a block, and of each the ``size`` directions that matter most.
 
     Attention does not change when all logits of a query move by the same, so that the bias of the keys says nothing;
@@ -218,6 +235,7 @@ def _narrow_heads(block: encoder.Block, moments: Moments, heads: int, keep: int,
     ):
         _set(layer, weight.flatten(0, 1), bias.flatten())
     _set(block.output, output.flatten(0, 1).T, constant - written())
+    return tuple(chosen.tolist())
 
 
 def _set(layer: nn.Linear | nn.LayerNorm, weight: Tensor, bias: Tensor) -> None:

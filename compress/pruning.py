@@ -139,6 +139,7 @@ class Pruning:
             max_length=config.max_length,
             seed=config.seed,
         )
+        texts.warn_if_few()
         scratch = folder / "timed"
         goal = self._goal_for(texts.lengths, scratch).on_the_way(share)
         self.reporter.progress(0, 3, "what each part does for the answers")
@@ -293,7 +294,7 @@ def _recovery(config: PruneConfig, initial: str, student: str, out: Path) -> Dis
     """
     shared = set(type(config).model_fields) & set(DistillConfig.model_fields) - {"out", "teacher", "command"}
     values = {name: getattr(config, name) for name in shared}
-    values["train_embeddings"] = config.vocabulary is not None
+    values |= {"train_embeddings": config.vocabulary is not None, "reconstruct": False}  # that is done already
     teacher = config.teacher or config.model
     return DistillConfig(**{**values, "teacher": (teacher,), "initial_model": initial, "student": student, "out": out})
 

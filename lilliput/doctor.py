@@ -20,7 +20,13 @@ from lilliput.cache import cache_folder
 from lilliput.machine import FEATURES, cpu, memory_bytes, usable_cores, versions
 
 _RUNTIMES = ("onnxruntime", "onnxruntime-gpu")
-_EXTRAS = ("toolkit", "dev")  # beside the base and one of the two runtimes
+_PURPOSES = {
+    "toolkit": "training, compression and export",
+    "serve": "'lilliput serve'",
+    "sign": "signed bundles",
+    "dev": "the tests",
+}
+"""What each extra beside the base and one of the two runtimes is for."""
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+).*?(?:extra\s*==\s*['\"]([\w-]+)['\"])?$")
 _INT8_INSTRUCTIONS = ("VNNI", "AMX-INT8", "DOTPROD", "I8MM")
 
@@ -62,7 +68,7 @@ def render(found: dict[str, Any]) -> RenderableType:
 
 def _required() -> dict[str, list[str]]:
     """Distributions by group, as Lilliput's own metadata names them: base, runtime, toolkit, dev."""
-    groups: dict[str, list[str]] = {"base": [], "runtime": list(_RUNTIMES), **{extra: [] for extra in _EXTRAS}}
+    groups: dict[str, list[str]] = {"base": [], "runtime": list(_RUNTIMES), **{extra: [] for extra in _PURPOSES}}
     try:
         requirements = importlib.metadata.requires("lilliput") or []
     except importlib.metadata.PackageNotFoundError:
@@ -140,11 +146,11 @@ def _check_runtime(found: dict[str, Any]) -> None:
 
 def _check_toolkit(found: dict[str, Any]) -> None:
     """Training and export: what is missing, and whether torch sees a GPU."""
-    for extra in _EXTRAS:
+    for extra in _PURPOSES:
         group = found["packages"][extra]
         missing = [name for name, version in group.items() if version is None]
         if missing:
-            what = "training, compression and export" if extra == "toolkit" else "the tests"
+            what = _PURPOSES[extra]
             count = "not installed" if len(missing) == len(group) else f"lacks {', '.join(missing)}"
             found["advice"].append(f'{extra} ({what}): {count}; run `pip install ".[{extra}]"` in Lilliput\'s folder')
     if found["packages"]["toolkit"].get("torch") is None:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
+
+from torch import Tensor
 
 from lilliput.compress.students import transformer
 from lilliput.errors import ConfigError
@@ -21,8 +24,19 @@ def check(spec: str) -> None:
     _read(spec)
 
 
+def is_transformer(spec: str) -> bool:
+    """Whether the student has the architecture of its teacher."""
+    return _read(spec)[0] is transformer
+
+
 def build(
-    spec: str, source: Any, tokenizer: Any, *, initial_layers: tuple[int, ...] | None = None, seed: int = 0
+    spec: str,
+    source: Any,
+    tokenizer: Any,
+    *,
+    initial_layers: tuple[int, ...] | None = None,
+    seed: int = 0,
+    batches: Iterable[Mapping[str, Tensor]] | None = None,
 ) -> tuple[Any, tuple[int, ...] | None]:
     """A student as ``spec`` describes it, before training, and the blocks of ``source`` that it starts from.
 
@@ -31,6 +45,7 @@ def build(
         source: the teacher, or a larger student of it; it stays as it is.
         initial_layers: blocks of ``source`` to start from, for a transformer; by default they are evenly spaced.
         seed: for what a kind draws at random. A transformer draws nothing.
+        batches: texts on which a transformer is fitted to what ``source`` computes, as inputs of ``source``.
 
     Returns:
         The student, which shares no weight with ``source``; and its blocks, None for other kinds than transformers.
@@ -40,7 +55,7 @@ def build(
     """
     kind, options = _read(spec)
     if kind is transformer:
-        return transformer.build(source, tokenizer, options, seed, initial_layers)
+        return transformer.build(source, tokenizer, options, seed, initial_layers, batches)
     if initial_layers is not None:
         raise ConfigError(f"--initial-layers: a student of the kind {kind.KIND} has no layers that start from others")
     return kind.build(source, tokenizer, options, seed), None

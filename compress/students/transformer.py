@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from lilliput import encoder
+from lilliput.compress import narrowing
 from lilliput.compress.mapping import evenly_spaced
-from lilliput.compress.narrowing import narrow
+from lilliput.compress.reconstruct import reconstruct
 from lilliput.errors import ConfigError
-from lilliput.types import EncoderShape
+from lilliput.types import EncoderShape, PrunePlan
 
 KIND = "transformer"
 
@@ -91,11 +94,18 @@ def shape_for(options: Options, source: Any) -> EncoderShape:
 
 
 def build(
-    source: Any, tokenizer: Any, options: Options, seed: int, initial_layers: Sequence[int] | None = None
+    source: Any,
+    tokenizer: Any,
+    options: Options,
+    seed: int,
+    initial_layers: Sequence[int] | None = None,
+    batches: Iterable[Mapping[str, Tensor]] | None = None,
 ) -> tuple[Any, tuple[int, ...]]:
     """A student that starts from chosen blocks of ``source``, and the numbers of those blocks.
 
-    Nothing is drawn at random: of dimensions, heads and neurons the most important are kept (see `narrowing`).
+    Nothing is drawn at random: of dimensions, heads and neurons the most important are kept (see `narrowing`). With
+    ``batches`` what stays is fitted to what ``source`` computes on them (see `reconstruct`), unless its heads are
+    smaller or its blocks in another order.
 
     Raises:
         ConfigError: a shape that ``source`` can't give, or ``initial_layers`` that don't fit the shape.
@@ -108,7 +118,25 @@ def build(
         )
     student = encoder.keep_layers(source, chosen)
     same = encoder.is_per_block(source) or shape == encoder.shape_of(student)
-    return (student if same else narrow(student, shape)), chosen
+    if batches is not None and shape != available and _is_a_part(shape, chosen, source):
+        kept = PrunePlan.whole(encoder.block_shapes_of(student)) if same else narrowing.plan(student, shape)
+        return reconstruct(source, _in_source(kept, chosen, available.layers), batches), chosen
+    return (student if same else narrowing.narrow(student, shape)), chosen
+
+
+def _is_a_part(shape: EncoderShape, chosen: Sequence[int], source: Any) -> bool:
+    """Whether a student keeps whole heads of ``source``, and its blocks in their order: what a plan can say."""
+    return shape.hidden // shape.heads == encoder.head_size_of(source) and sorted(set(chosen)) == list(chosen)
+
+
+def _in_source(plan: PrunePlan, chosen: Sequence[int], layers: int) -> PrunePlan:
+    """A plan for the blocks ``chosen``, as one for all ``layers`` blocks of the model that they are from."""
+    place = {layer: number for number, layer in enumerate(chosen)}
+
+    def spread(parts: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+        return tuple(parts[place[layer]] if layer in place else () for layer in range(layers))
+
+    return replace(plan, heads=spread(plan.heads), neurons=spread(plan.neurons))
 
 
 def _is_number(text: str) -> bool:

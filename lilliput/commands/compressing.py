@@ -53,6 +53,10 @@ def distill(
     ] = None,
     initial_model: Annotated[str | None, typer.Option(help="A larger student to start from, not the teacher.")] = None,
     initial_layers: Annotated[str | None, typer.Option(help="Layers of it that it starts from, such as 1,4.")] = None,
+    reconstruct: Annotated[
+        bool | None,
+        typer.Option("--reconstruct/--no-reconstruct", help="Fit a transformer by least squares before it is trained."),
+    ] = None,
     data: Data = None,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,

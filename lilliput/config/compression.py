@@ -20,6 +20,7 @@ class DistillConfig(TrainingConfig):
     student: str = Field("layers=3", description="layers=3, layers=2,hidden=192,heads=6,ffn=768, conv or static")
     initial_model: str | None = Field(None, min_length=1, description="a larger student to start from, not the teacher")
     initial_layers: tuple[int, ...] | None = Field(None, description="layers of it that the student starts from")
+    reconstruct: bool = Field(True, description="fit a transformer to what it is cut from, by least squares, at first")
     corpus: tuple[str, ...] = Field((), description="raw text to distil an encoder on, before any task")
     held_out: float = Field(0.05, gt=0, lt=1, description="share of the corpus' documents kept for evaluation")
     unlabelled: Path | None = Field(None, description="transfer text: .txt (a text a line), CSV, TSV, JSONL or Parquet")

@@ -81,7 +81,7 @@ def test_samples_with_other_shifts_share_no_text_and_cover_all_lengths(made):
 @pytest.mark.parametrize("count", [24, 10])
 def test_too_few_texts_are_warned_about_with_the_number_that_is_needed(made, caplog, count):
     with caplog.at_level(logging.WARNING):
-        made[0](count=count)
+        made[0](count=count).warn_if_few()
     (record,) = caplog.records
     # 128 texts at least; a tiny block has 4 tokens a neuron with fewer.
     assert record.message.startswith(f"{count} texts")

@@ -137,6 +137,11 @@ def test_costs_between_two_sizes_lie_on_a_line():
         assert getattr(cost, what)(2, False) == pytest.approx(0.75 * ends[0] + 0.25 * ends[1])
     assert cost.rest() == pytest.approx(0.75 * below.rest() + 0.25 * above.rest())
     assert InterpolatedCost(below, above, -9).rest() == 0
+    # A measured block may take less than its halves do one by one, and then the line must not stop at 0.
+    assert InterpolatedCost(below, above, -9).block(False) == pytest.approx(
+        10 * below.block(False) - 9 * above.block(False)
+    )
+    assert InterpolatedCost(below, above, -9).block(False) < 0
 
 
 def _facts(hidden):

@@ -200,3 +200,19 @@ def test_a_word_head_stays_tied_to_the_tokens(encoders):
         assert torch.equal(last.bias, before)
         # The features that are compared with the tokens lie in the dimensions that the tokens kept.
         assert encoder.ends_of(student).features.weight.shape == (8 if architecture == "electra" else 12, 12)
+
+
+def test_the_plan_says_which_parts_are_kept(encoders):
+    """Rows of the narrow model's matrices are rows of the wide one's, those that the plan names."""
+    shape = EncoderShape(layers=2, hidden=16, heads=2, ffn=20, vocabulary=512)
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        wide = encoders.classifier("bert", hidden_size=32, num_attention_heads=4, intermediate_size=48, layers=2)
+    plan = narrowing.plan(encoder.keep_layers(wide, range(2)), shape)
+    small = narrowing.narrow(encoder.keep_layers(wide, range(2)), shape)
+    assert [len(plan.dimensions), *map(len, plan.heads), *map(len, plan.neurons)] == [16, 2, 2, 20, 20]
+    dimensions = list(plan.dimensions)
+    for number, (old, new) in enumerate(zip(encoder.blocks_of(wide), encoder.blocks_of(small), strict=True)):
+        rows = [8 * head + i for head in plan.heads[number] for i in range(8)]
+        assert torch.allclose(new.value.weight, old.value.weight[rows][:, dimensions])
+        assert torch.allclose(new.ffn_in.weight, old.ffn_in.weight[list(plan.neurons[number])][:, dimensions])

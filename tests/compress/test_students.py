@@ -111,6 +111,31 @@ def test_a_student_has_the_teacher_s_embeddings_head_and_chosen_layers(encoders)
         assert torch.equal(encoder.word_embeddings_of(student).weight, encoder.word_embeddings_of(teacher).weight)
 
 
+@pytest.mark.parametrize(
+    "spec", ["layers=1", "layers=3,ffn=20", "layers=2,hidden=16", "layers=2,heads=2,hidden=16,ffn=24"]
+)
+@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
+def test_a_fitted_student_begins_nearer_to_its_teacher(encoders, architecture, spec):
+    teacher = wide(encoders, architecture)
+    batches = [{**BATCH, "labels": torch.tensor([0, 1])}] * 4  # a loss is not asked for, and labels are not read
+    plain, _ = students.build(spec, teacher, None)
+    fitted, layers = students.build(spec, teacher, None, batches=batches)
+    assert encoder.shape_of(fitted) == encoder.shape_of(plain)
+    assert len(layers) == encoder.shape_of(fitted).layers
+    far, near = ((outputs(one.eval()) - outputs(teacher)).square().mean() for one in (plain, fitted))
+    assert near < 0.5 * far
+
+
+def test_blocks_out_of_their_order_and_smaller_heads_are_not_fitted(encoders):
+    teacher = wide(encoders, "bert")
+    for spec, chosen in (("layers=2", (2, 0)), ("layers=2", (1, 1)), ("layers=2,hidden=16,heads=4", None)):
+        plain, fitted = (
+            students.build(spec, teacher, None, initial_layers=chosen, batches=batches)[0].state_dict()
+            for batches in (None, [BATCH])
+        )
+        assert all(torch.equal(plain[name], weights) for name, weights in fitted.items())
+
+
 @pytest.mark.parametrize("spec", ["layers=2", "layers=2,hidden=8,heads=1,ffn=12"])
 def test_a_student_shares_no_weight_with_its_teacher(encoders, spec):
     teacher = encoders.classifier("bert")
