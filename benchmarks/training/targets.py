@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +28,28 @@ TARGETS = (
 )
 
 
+HEADER = (
+    "| teacher | folds | validation | test | difference to `base` on the same sentences | command |",
+    "| --- | --- | ---: | ---: | --- | --- |",
+)
+
+
+def variant_rows(measured: Sequence[Path]) -> list[str]:
+    """What each way to train a teacher gives, of the pieces of `lilliput.benchmarks.training.teachers`."""
+    rows = []
+    for path in measured:
+        piece = json.loads(path.read_text(encoding="utf-8"))
+        for name, found in piece.get("variants", {}).items():
+            folds = ", ".join(map(str, piece.get("folds", range(len(found["test_by_fold"])))))
+            points = "{value:+.2f} ({low:+.2f} to {high:+.2f}) points".format(
+                **{key: 100 * value for key, value in found["difference"].items()}
+            )
+            difference = points if any(found["difference"].values()) else "-"
+            scores = f"{found['validation']:.2%} | {found['test']:.2%}"
+            rows.append(f"| `{name}` | {folds} | {scores} | {difference} | `{piece['command']}` |")
+    return rows
+
+
 def main(
     measured: Annotated[list[Path], typer.Argument(help="Pieces, as the commands of this folder write them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the judged figures go.")],
@@ -36,8 +60,10 @@ def main(
         merged = pieces.merge(measured, TARGETS)
         write_json(out, merged)
         if page:
-            text = page.read_text(encoding="utf-8")
-            write_text(page, replaced(text, out.stem, pieces.table(merged["figures"]), page))
+            text = replaced(page.read_text(encoding="utf-8"), out.stem, pieces.table(merged["figures"]), page)
+            if rows := variant_rows(measured):
+                text = replaced(text, f"{out.stem}-teachers", "\n".join([*HEADER, *rows]), page)
+            write_text(page, text)
     except (LilliputError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -2,8 +2,9 @@
 
 Every variant of fine-tuning is trained on each of the three folds, whose test sets are disjoint, with the fold's number
 as its seed. The variant that is best on validation gives the headline; the test differences to the first variant are
-paired by sentence. Models that ``--work`` holds already are not trained again, so the command may be interrupted, and
-run with more variants later.
+paired by sentence. With ``--folds 0`` variants are screened on one fold, which gives differences but no headline.
+Models that ``--work`` holds already are not trained again, so the command may be interrupted, and run with more
+variants later.
 """
 
 from __future__ import annotations
@@ -75,11 +76,26 @@ def compare(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     return table
 
 
+def _numbers(folds: str) -> list[int]:
+    """The folds that ``--folds`` names, rising.
+
+    Raises:
+        ConfigError: it names something else, or one twice.
+    """
+    found = folds.split(",")
+    if not set(found) <= {str(fold) for fold in range(FOLDS)} or len(set(found)) < len(found):
+        raise ConfigError(f"--folds {folds}: give some of 0 to {FOLDS - 1}, by commas, such as 0 or 0,1,2")
+    return sorted(map(int, found))
+
+
 def main(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the figure goes.")],
     variants: Annotated[str, typer.Option(help=f"Of {', '.join(VARIANTS)}; the first is what others differ from.")] = (
         "base,r-drop"
     ),
+    folds: Annotated[
+        str, typer.Option(help="Of the embedded data, 0 to 2; without all of them there is no headline.")
+    ] = ("0,1,2"),
     work: Annotated[Path, typer.Option(help="Folder of the models.")] = Path("runs/teachers"),
 ) -> None:
     """Train every variant on every fold and write the piece."""
@@ -87,7 +103,8 @@ def main(
         names = variants.split(",")
         if unknown := set(names) - VARIANTS.keys():
             raise ConfigError(f"--variants: {sorted(unknown)[0]!r} is unknown; known are {', '.join(VARIANTS)}")
-        found = {variant: [train(variant, fold, work) for fold in range(FOLDS)] for variant in names}
+        numbers = _numbers(folds)
+        found = {variant: [train(variant, fold, work) for fold in numbers] for variant in names}
     except LilliputError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
@@ -95,8 +112,9 @@ def main(
     best = max(names, key=lambda variant: table[variant]["validation"])
     interval = tuple(table[best]["pooled"][end] for end in ("low", "high"))
     count = sum(len(one["hits"]) for one in found[best])
-    figure = pieces.Figure("train.teacher_accuracy_mean", table[best]["test"], "share", interval, count, range(FOLDS))
-    pieces.write(out, [figure], headline=best, variants=table)
+    figure = pieces.Figure("train.teacher_accuracy_mean", table[best]["test"], "share", interval, count, numbers)
+    complete = len(numbers) == FOLDS
+    pieces.write(out, [figure] if complete else [], headline=best, folds=numbers, variants=table)
     for variant, row in table.items():
         typer.echo(f"{variant}: test {row['test']:.4f}, validation {row['validation']:.4f}, {row['difference']}")
 

@@ -74,6 +74,17 @@ def test_the_command_merges_and_names_every_promised_figure(tmp_path):
     assert "| train.ner_f1 | 0.97 (0.96 to 0.98) share | ≥ 0.95 | met | `" in page.read_text()
     assert "| train.qa_f1 | not measured | ≥ 0.9 | not measured |  |" in page.read_text()
     assert "earlier table" not in page.read_text()
+    variants = {"base": _variant(0.0, 0.0, 0.0), "r-drop": _variant(0.011, 0.006, 0.016)}
+    pieces.write(tmp_path / "teachers.json", [], folds=[0, 2], variants=variants)
+    page.write_text(page.read_text() + "<!-- table: train-teachers -->\n<!-- /table -->\n")
+    assert CliRunner().invoke(app, [str(tmp_path / "teachers.json"), *arguments]).exit_code == 0
+    assert "| `base` | 0, 2 | 87.00% | 86.50% | - | `" in page.read_text()
+    assert "| `r-drop` | 0, 2 | 87.00% | 86.50% | +1.10 (+0.60 to +1.60) points | `" in page.read_text()
     missing = CliRunner().invoke(app, [str(tmp_path / "no.json"), "--out", str(tmp_path / "x.json")])
     assert missing.exit_code == 2
     assert not (tmp_path / "x.json").exists()
+
+
+def _variant(value, low, high):
+    difference = {"value": value, "low": low, "high": high}
+    return {"validation": 0.87, "test": 0.865, "test_by_fold": [0.86, 0.87], "difference": difference}
