@@ -40,7 +40,7 @@ demo: setup  ## the whole job on the embedded default; FAST=1 for the smoke run
 	$(BIN)/lilliput demo --out runs/$(if $(FAST),demo-fast --fast,demo)
 
 test: setup  ## the tests; no network is needed after set-up
-	$(OFFLINE) $(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(OFFLINE) $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(READY) links  ## ruff and mypy
 	$(BIN)/ruff check .
