@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lilliput import bundle, encoder, models, runtime, timing
+from lilliput import bundle, encoder, models, runtime, sessions, timing
 from lilliput.errors import ConfigError
 from lilliput.export import onnx, quantize
 from lilliput.export.to_bundle import DISABLED_OPTIMIZERS
@@ -21,7 +21,6 @@ from lilliput.types import ONNX_FILES, Precision
 
 Statistic = Literal["p50", "mean"]
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _SAMPLES = 32
 _REPEATS = 3
 """Answers to a text in a turn, of which the quickest counts: other work on the machine interrupts long calls more often
@@ -36,27 +35,9 @@ def open_session(graph: bytes, *, precision: Precision, threads: int = 1, device
     Raises:
         ConfigError: ONNX Runtime can't use the device here.
     """
-    import onnxruntime
-
-    provider = _PROVIDERS[device]
-    if provider not in onnxruntime.get_available_providers():
-        raise _no_device(device, f"this onnxruntime has {', '.join(onnxruntime.get_available_providers())}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(
-        graph, options, providers=[provider], disabled_optimizers=DISABLED_OPTIMIZERS[precision]
+    return sessions.open_session(
+        graph, threads=threads, disabled_optimizers=DISABLED_OPTIMIZERS[precision], providers=device
     )
-    if session.get_providers()[0] != provider:  # its libraries are missing: it goes on without
-        raise _no_device(device, "onnxruntime can't load its libraries")
-    return session
-
-
-def _no_device(device: str, why: str) -> ConfigError:
-    return ConfigError(f"--device {device}: {why}; install '.[gpu]' on a machine with a GPU, or choose --device cpu")
 
 
 class App:
@@ -125,6 +106,7 @@ def runnable(
         labels=models.labels_of(model),
         max_length=max_length,
         inputs=inputs,
+        settings={},
         graphs={precision: {**described, "disabled_optimizers": DISABLED_OPTIMIZERS[precision]}},
         parameters=sum(weights.numel() for weights in model.parameters()),
         provenance={},

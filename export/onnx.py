@@ -7,7 +7,7 @@ import io
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,23 @@ OPSET = 18
 """Newest opset whose graphs ONNX Runtime's CPU kernels and int8 quantizer take as they are."""
 
 
-class _Logits(nn.Module):
-    """A model as the graph sees it: named inputs in, logits out."""
+class _Graph(nn.Module):
+    """A model as the graph sees it: named inputs in, named outputs out."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, outputs: Sequence[str]) -> None:
         super().__init__()
         self.model = model
+        self.outputs = outputs
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """Token tensors ``[B, T]`` to logits ``[B, C]``."""
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Token tensors ``[B, T]`` to what the model's head gives for them."""
         inputs = {"input_ids": input_ids, "attention_mask": self._mask(attention_mask)}
         if token_type_ids is not None:
             inputs["token_type_ids"] = token_type_ids
-        return self.model(**inputs).logits
+        found = self.model(**inputs)
+        return tuple(found[name] for name in self.outputs)
 
     def _mask(self, mask: Tensor) -> Tensor:
         """What attention adds to its scores, ``[B, 1, 1, T]``: 0, or at padding the lowest number there is.
@@ -46,17 +50,18 @@ class _Logits(nn.Module):
         return (1.0 - mask[:, None, None, :].float()) * torch.finfo(torch.float32).min
 
 
-def export_onnx(model: Any, inputs: tuple[str, ...], path: Path) -> None:
-    """Write ``model`` as one self-contained ONNX file.
+def export_onnx(model: Any, inputs: tuple[str, ...], path: Path, outputs: Sequence[str] = ("logits",)) -> None:
+    """Write ``model`` as one self-contained ONNX file, the same bytes for the same model.
 
-    Inputs are int64 ``[batch_size, sequence_length]``, both dynamic; the output is ``logits``, float32
-    ``[batch_size, labels]``.
+    Inputs are int64 ``[batch_size, sequence_length]``, both dynamic; outputs are float32, ``[batch_size, ...]``.
 
     Args:
         inputs: names of the model's inputs, in the order in which the graph takes them.
+        outputs: names of what the model gives, which are those of the graph's outputs: ``logits``, ``[B, C]`` or
+            ``[B, T, C]``; ``start_logits`` and ``end_logits``, ``[B, T]``; ``last_hidden_state``, ``[B, T, H]``.
     """
     # The wrapper too must be in evaluation mode: exporting restores the mode that it was in.
-    wrapper = _Logits(model.folded() if hasattr(model, "folded") else model).eval()
+    wrapper = _Graph(model.folded() if hasattr(model, "folded") else model, outputs).eval()
     # A tensor of its own for each input: the exporter takes inputs that are the same tensor for one and the same input.
     examples = {name: torch.zeros(2, 8, dtype=torch.long) for name in inputs}
     examples["attention_mask"] += 1
@@ -68,13 +73,29 @@ def export_onnx(model: Any, inputs: tuple[str, ...], path: Path) -> None:
             kwargs=examples,
             f=str(path),
             input_names=list(inputs),
-            output_names=["logits"],
+            output_names=list(outputs),
             dynamic_shapes=dict.fromkeys(inputs, tokens),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
             verbose=False,
         )
+
+    _strip(path)
+
+
+def _strip(path: Path) -> None:
+    """Take out what the exporter notes of the Python code behind each operator: it is not run, and it has the paths of
+    this machine."""
+    model = onnx.load(str(path))
+    graphs: list[Any] = [model.graph, *model.functions]
+    for one in [model, *graphs, *(node for graph in graphs for node in graph.node)]:
+        one.doc_string = ""
+        del one.metadata_props[:]
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer]:
+        value.doc_string = ""
+        del value.metadata_props[:]
+    onnx.save(model, str(path))
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import onnx
@@ -26,7 +28,30 @@ def overflows(cpu: machine.Cpu) -> bool:
     return x86 and cpu.features is not None and not {"VNNI", "AMX-INT8"} & set(cpu.features)
 
 
-def quantize_int8(source: Path, target: Path, feeds: Feeds, *, reduce_range: bool | None = None) -> None:
+def layers(source: Path) -> dict[str, int]:
+    """The operators of a graph whose weights can be quantized, and how many weights each has.
+
+    They are products with a matrix of weights, and rows looked up in a table; in the order of the graph.
+    """
+    graph = onnx.load(str(source)).graph
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer if len(tensor.dims) == 2}
+    weights = {"MatMul": 1, "Gemm": 1, "Gather": 0}
+    small = set(small_heads(source))
+    return {
+        node.name: sizes[node.input[weights[node.op_type]]]
+        for node in graph.node
+        if node.op_type in weights and node.input[weights[node.op_type]] in sizes and f"{node.name}_MatMul" not in small
+    }
+
+
+def excluded(kept: Collection[str]) -> list[str]:
+    """The names that the quantizers give to the operators ``kept``: Gemm is split into a product and a sum before."""
+    return [name for one in kept for name in (one, f"{one}_MatMul")]
+
+
+def quantize_int8(
+    source: Path, target: Path, feeds: Feeds, *, reduce_range: bool | None = None, kept: Collection[str] = ()
+) -> None:
     """Dynamic int8: weights are stored in int8 with a scale per output channel, activations quantized as they come.
 
     Equation:
@@ -43,30 +68,49 @@ def quantize_int8(source: Path, target: Path, feeds: Feeds, *, reduce_range: boo
     Args:
         feeds: inputs of the graph for sample texts, which show where the outliers are.
         reduce_range: weights of 7 bits, for processors on which those of 8 overflow; by default as this one needs it.
+        kept: names of operators that stay in float32.
 
     Reference: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference", CVPR 2018, sections 2.1 and 2.2.
     """
     smoothed = target.with_suffix(".smoothed.onnx")
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it advises a preprocessing step that is for other kinds of graphs
     try:
         smooth(source, smoothed, feeds)
+        quantize_smoothed(smoothed, target, reduce_range=reduce_range, kept=kept)
+    finally:
+        smoothed.unlink(missing_ok=True)
+
+
+def quantize_smoothed(
+    source: Path, target: Path, *, reduce_range: bool | None = None, kept: Collection[str] = ()
+) -> None:
+    """`quantize_int8` of a graph that is smoothed already."""
+    with quiet():
         quantize_dynamic(
-            str(smoothed),
+            str(source),
             str(target),
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=overflows(machine.cpu()) if reduce_range is None else reduce_range,
-            nodes_to_exclude=_small_heads(smoothed),
+            nodes_to_exclude=[*small_heads(source), *excluded(kept)],
         )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the quantizers' advice off the terminal: it is about a preprocessing step for other kinds of graphs."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    root.setLevel(logging.ERROR)
+    try:
+        yield
     finally:
-        smoothed.unlink(missing_ok=True)
         root.setLevel(level)
+        for added in set(root.handlers) - set(handlers):
+            root.removeHandler(added)
 
 
-def _small_heads(source: Path) -> list[str]:
+def small_heads(source: Path) -> list[str]:
     """The small layers that read one row a text, under the names that the quantizer gives them."""
     graph = onnx.load(str(source)).graph
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}

@@ -16,14 +16,20 @@ import psutil
 import torch
 
 import lilliput
-from lilliput import bundle, encoder, machine, models, runtime
+from lilliput import bundle, encoder, machine, models, runtime, tasks
 from lilliput.config import ExportConfig
 from lilliput.errors import GateError
 from lilliput.export import onnx, parity, quantize
 from lilliput.runs import write_json
+from lilliput.tasks import Task
+from lilliput.tokenization import WindowEncoder
 from lilliput.types import ONNX_FILES, Precision
 
-DISABLED_OPTIMIZERS: dict[Precision, list[str]] = {"fp32": [], "int8": ["SkipLayerNormFusion"]}
+DISABLED_OPTIMIZERS: dict[Precision, list[str]] = {
+    **{precision: [] for precision in ONNX_FILES},
+    "int8": ["SkipLayerNormFusion"],
+    "int8-static": ["SkipLayerNormFusion"],
+}
 """ONNX Runtime's graph optimizers that make a precision slower on CPU, by name. Without this fusion int8 graphs of BERT
 run 8 to 10% faster."""
 
@@ -34,10 +40,10 @@ def to_bundle(
     model: Any,
     tokenizer: Any,
     config: ExportConfig,
-    texts: Sequence[str],
-    reference: np.ndarray,
+    items: Sequence[Any],
+    reference: parity.Outputs,
     *,
-    samples: Sequence[str],
+    samples: Sequence[Any],
     provenance: dict[str, Any],
     recipe: dict[str, Any],
     progress: Progress | None = None,
@@ -45,44 +51,46 @@ def to_bundle(
     """Write a bundle of ``model`` to ``config.out`` and return its parity figures.
 
     Args:
-        texts: real texts for the gates (validation and transfer; never test).
-        reference: the torch model's float32 logits on ``texts``, ``[texts, labels]``.
-        samples: texts that show the quantizer how large activations are; other than ``texts``.
+        items: inputs of ``config.task`` for the gates, of real texts (validation and transfer; never test).
+        reference: the torch model's float32 outputs on them.
+        samples: inputs that show the quantizer how large activations are; other than ``items``.
         provenance: where model and data come from, with licences; goes to the manifest and the model card.
         recipe: the effective configuration of the training.
 
     Raises:
-        GateError: a graph is not near enough to the torch model, or that one's logits are not finite; nothing is left
+        GateError: a graph is not near enough to the torch model, or that one's outputs are not finite; nothing is left
             behind.
     """
+    task = tasks.get(config.task)
     model = model.eval().to("cpu")
     inputs = encoder.input_names_of(model, tokenizer)
-    if not np.isfinite(reference).all():
-        bad = int((~np.isfinite(reference)).any(axis=1).sum())
+    bad = sum(not all(np.isfinite(array).all() for array in some) for some in reference)
+    if bad:
         raise GateError(
-            f"{config.model}: the model's own logits are not finite on {bad} of {len(texts)} texts; train it again. "
+            f"{config.model}: the model's own outputs are not finite on {bad} of {len(items)} texts; train it again. "
             "No bundle was written"
         )
-    staging = _staging(config.out)
+    staging = staging_beside(config.out)
     try:
-        models.save(model, tokenizer, staging)
+        models.save(model, tokenizer, staging, task)
         with torch.no_grad():
-            onnx.export_onnx(model, inputs, staging / ONNX_FILES["fp32"])
+            onnx.export_onnx(model, inputs, staging / ONNX_FILES["fp32"], task.outputs)
         if "int8" in config.precisions:
-            feeds = _feeds(tokenizer, inputs, samples, config.max_length)
+            feeds = feeds_of(task, tokenizer, inputs, samples, config.max_length)
             quantize.quantize_int8(staging / ONNX_FILES["fp32"], staging / ONNX_FILES["int8"], feeds)
-        write_json(staging / "ort_config.json", _ort_config(config))
+        facts = int8_facts(quantize.overflows(machine.cpu())) if "int8" in config.precisions else {}
+        write_json(staging / "ort_config.json", ort_config(facts))
         manifest = _manifest(model, inputs, config, staging, provenance, recipe)
         bundle.write_manifest(staging, **manifest, smoke=[])
-        figures = _pass_gates(staging, config, texts, reference, progress)
-        bundle.write_manifest(staging, **manifest, smoke=_smoke(staging, config, texts))
+        figures = _pass_gates(staging, config, items, reference, progress)
+        bundle.write_manifest(staging, **manifest, smoke=smoke(staging, config.precisions, items))
         bundle.commit(staging, config.out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return {"parity": [asdict(figure) for figure in figures], "parameters": manifest["parameters"]}
 
 
-def _staging(out: Path) -> Path:
+def staging_beside(out: Path) -> Path:
     """A new folder beside ``out``; those of processes that were killed before they could remove theirs go."""
     out.parent.mkdir(parents=True, exist_ok=True)
     for left in out.parent.glob(f".{glob.escape(out.name)}.*.partial"):
@@ -94,22 +102,28 @@ def _staging(out: Path) -> Path:
     return staging
 
 
-def _feeds(
-    tokenizer: Any, inputs: tuple[str, ...], texts: Sequence[str], max_length: int
+def feeds_of(
+    task: Task, tokenizer: Any, inputs: tuple[str, ...], items: Sequence[Any], max_length: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The graph's inputs for each text, ``[1, tokens]``."""
-    for text in texts:
-        encoded = tokenizer(text, truncation=True, max_length=max_length, return_tensors="np")
-        yield {name: encoded[name].astype(np.int64) for name in inputs}
+    """The graph's inputs for each window of each input, ``[1, tokens]``."""
+    encode = WindowEncoder(tokenizer.backend_tokenizer, max_length, task.overlap)
+    for windows in encode([task.tokens(part) for item in items for part in task.parts(item)]):
+        for window in windows:
+            every = {
+                "input_ids": window.ids,
+                "attention_mask": window.attention_mask,
+                "token_type_ids": window.type_ids,
+            }
+            yield {name: np.array([every[name]], dtype=np.int64) for name in inputs}
 
 
 def _pass_gates(
-    staging: Path, config: ExportConfig, texts: Sequence[str], reference: np.ndarray, progress: Progress | None
+    staging: Path, config: ExportConfig, items: Sequence[Any], reference: parity.Outputs, progress: Progress | None
 ) -> list[parity.Parity]:
     name = config.name or config.out.name
     figures = []
     for precision in config.precisions:
-        figure = parity.measure(staging, precision, texts, reference, progress)
+        figure = parity.measure(staging, precision, items, reference, progress)
         parity.check(figure, config.max_difference, config.min_agreement, name)
         figures.append(figure)
     return figures
@@ -128,7 +142,7 @@ def _manifest(
         "name": config.name or config.out.name,
         "task": config.task,
         "architecture": model.config.model_type,
-        "labels": models.labels_of(model),
+        "labels": models.labels_of(model) if "labels" in tasks.get(config.task).dimensions else (),
         "max_length": config.max_length,
         "inputs": inputs,
         "graphs": {
@@ -139,6 +153,7 @@ def _manifest(
             }
             for precision in config.precisions
         },
+        "settings": settings_of(model, config.task),
         "parameters": sum(weights.numel() for weights in model.parameters()),
         "provenance": provenance,
         "recipe": recipe,
@@ -150,22 +165,32 @@ def _manifest(
     }
 
 
-def _smoke(staging: Path, config: ExportConfig, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """Two texts with the logits that each graph gives them, for ``lilliput verify`` to repeat."""
-    samples = list(texts[:2])
-    return [
-        {"text": text, "precision": precision, "logits": [float(value) for value in logits]}
-        for precision in config.precisions
-        for text, logits in zip(samples, runtime.load(staging, precision=precision).logits(samples), strict=True)
-    ]
+def settings_of(model: Any, task: str) -> dict[str, Any]:
+    """What was fitted on validation when the model was made for ``task``."""
+    noted = models.noted(model)
+    return dict(noted.get("settings") or {}) if noted.get("task") == task else {}
 
 
-def _ort_config(config: ExportConfig) -> dict[str, Any]:
-    """What optimum's ``ORTModel`` reads beside the graphs."""
-    quantization = {"is_static": False, "format": "QOperator", "weights_dtype": "QInt8", "per_channel": True}
-    quantization["reduce_range"] = quantize.overflows(machine.cpu())
+def smoke(staging: Path, precisions: Sequence[Precision], items: Sequence[Any]) -> list[dict[str, Any]]:
+    """Two inputs with the outputs that each graph gives them, for ``lilliput verify`` to repeat."""
+    found = []
+    for precision in precisions:
+        model = runtime.load(staging, precision=precision)
+        found += [{"text": item, "precision": precision, "logits": model.smoke(item)} for item in items[:2]]
+    return found
+
+
+def ort_config(quantization: dict[str, Any]) -> dict[str, Any]:
+    """What optimum's ``ORTModel`` reads beside the graphs; ``quantization`` is empty where there is none."""
+    return {"one_external_file": True, "opset": onnx.OPSET, "quantization": quantization}
+
+
+def int8_facts(reduce_range: bool, *, static: bool = False) -> dict[str, Any]:
+    """How weights of 8 bits were made, in optimum's words."""
     return {
-        "one_external_file": True,
-        "opset": onnx.OPSET,
-        "quantization": quantization if "int8" in config.precisions else {},
+        "is_static": static,
+        "format": "QDQ" if static else "QOperator",
+        "weights_dtype": "QInt8",
+        "per_channel": True,
+        "reduce_range": reduce_range,
     }

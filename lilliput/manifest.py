@@ -37,9 +37,11 @@ class Manifest:
     """The contents of ``lilliput.json``.
 
     ``max_length`` counts tokens, special ones included. ``inputs`` names the inputs of the graphs. ``graphs`` maps a
-    precision to its ``file``, ``opset``, ``operators`` (type -> count) and ``disabled_optimizers``. ``smoke`` holds
-    recorded predictions (``text``, ``precision``, ``logits``). ``lilliput`` is the version that wrote the bundle.
-    ``files`` maps a path below the bundle, with forward slashes, to its size and hash.
+    precision to its ``file``, ``opset``, ``operators`` (type -> count) and ``disabled_optimizers``. ``settings`` is
+    what the task fitted on validation (thresholds and the like). ``smoke`` holds recorded predictions: ``text``, an
+    input as the task takes it; ``precision``; and ``logits``, the first outputs on its first window. ``lilliput`` is
+    the version that wrote the bundle. ``files`` maps a path below the bundle, with forward slashes, to its size and
+    hash.
     """
 
     format: int
@@ -51,6 +53,7 @@ class Manifest:
     max_length: int
     inputs: tuple[str, ...]
     graphs: dict[str, dict[str, Any]]
+    settings: dict[str, Any]
     parameters: int
     provenance: dict[str, Any]
     recipe: dict[str, Any]
@@ -157,9 +160,18 @@ def _graph(value: Any) -> bool:
     )
 
 
+def _setting(value: Any) -> bool:
+    return _numbers(value if isinstance(value, list) else [value])
+
+
+def _input(value: Any) -> bool:
+    """A text, or several that are one input."""
+    return _text(value) or (isinstance(value, list) and bool(value) and all(map(_text, value)))
+
+
 def _prediction(value: Any) -> bool:
     return (
-        _table(value) and _text(value.get("text")) and _text(value.get("precision")) and _numbers(value.get("logits"))
+        _table(value) and _input(value.get("text")) and _text(value.get("precision")) and _numbers(value.get("logits"))
     )
 
 
@@ -195,6 +207,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "max_length": (f"a whole number from 1 to {_MAX_LENGTH_LIMIT}", lambda v: _whole(v, 1, _MAX_LENGTH_LIMIT)),
     "inputs": ("a list of distinct strings", _texts),
     "graphs": ("precision -> {file, opset, operators, disabled_optimizers}", lambda v: _table(v, _graph) and bool(v)),
+    "settings": ("name -> number or list of numbers", lambda v: _table(v, _setting)),
     "parameters": ("a whole number", _whole),
     "provenance": ("an object", _table),
     "recipe": ("an object", _table),

@@ -11,7 +11,16 @@ from lilliput.demo import Demo
 from lilliput.errors import ConfigError
 from lilliput.reporter import Reporter
 from lilliput.runs import Run
-from lilliput.steps import command_of, data_provenance, export_model, measure, measured_on, public_name, recipe_beside
+from lilliput.steps import (
+    command_of,
+    data_provenance,
+    export_model,
+    measure,
+    measured_on,
+    public_name,
+    recipe_beside,
+    texts_for_export,
+)
 from lilliput.train import sources
 from lilliput.train.evaluate import Progress
 
@@ -24,7 +33,7 @@ def export(config: ExportConfig, progress: Progress | None = None) -> dict[str, 
         GateError: a graph differs from the torch model by more than its gate allows; nothing is written.
         ModelError, DataError, ConfigError: something given is not usable; see the message.
     """
-    dataset = sources.load(config)
+    dataset = texts_for_export(config)
     source = {"name": public_name(config.model), "revision": config.revision}
     provenance = {"model": source, **data_provenance(config, dataset)}
     result = export_model(config, dataset, provenance, recipe_beside(config.model), progress)

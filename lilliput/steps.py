@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from lilliput import classifier_head, machine, models
+from lilliput import classifier_head, machine, models, tasks
 from lilliput.benchmarks import entries, latency, report
 from lilliput.benchmarks.entries import Entry
 from lilliput.benchmarks.measured import same_labels
@@ -19,9 +19,13 @@ from lilliput.bundle import Bundle
 from lilliput.config import Config, DataConfig, ExportConfig
 from lilliput.errors import ConfigError
 from lilliput.export.to_bundle import to_bundle
-from lilliput.train import embedded, sources
+from lilliput.train import embedded, features, masked_rows, sources
 from lilliput.train.data import Dataset
-from lilliput.train.evaluate import Progress, logits_of
+from lilliput.train.evaluate import Progress, outputs_of
+from lilliput.train.gates import gate_inputs
+
+REPEATED = ("corpus", "objective", "stage", "teacher")
+"""Flags that are given once for each of several values."""
 
 SAMPLES = 256
 """Training texts that show the quantizer how large activations are."""
@@ -94,6 +98,20 @@ def _entries(bundles: Mapping[str, Path], dataset: Dataset, folder: Path, seed: 
     return [*found, entries.of_tfidf(train, dataset.label_names)]
 
 
+def texts_for_export(config: ExportConfig) -> Dataset:
+    """What the gates and the quantizer of an export read: the data of the task, or raw text where that has no labels.
+
+    Raises:
+        DataError, ModelError, ConfigError: something given is not usable; see the message.
+    """
+    if config.task not in tasks.names() or tasks.get(config.task).command == "finetune":
+        return sources.load(config)
+    tokenizer = models.load_tokenizer(config.model, config.revision)
+    if tokenizer.mask_token is None:
+        raise ConfigError(f"--model {config.model}: its tokenizer has no mask token, which {config.task} needs")
+    return masked_rows.load(config, tokenizer.mask_token)
+
+
 def export_model(
     config: ExportConfig,
     dataset: Dataset,
@@ -102,21 +120,31 @@ def export_model(
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Load a fine-tuned model, put its labels in the data's order, and write its bundle (see ``to_bundle``)."""
+    task = tasks.get(config.task)
     tokenizer = models.load_tokenizer(config.model, config.revision)
-    model = models.load_finetuned_classifier(config.model, config.revision)
+    model = models.load_finetuned(task, config.model, config.revision)
     models.check_length(model, config.max_length)
-    classifier_head.reorder_labels(model, models.match_labels(model, dataset.label_names, config.model))
+    if dataset.label_names:
+        classifier_head.reorder_labels(model, models.match_labels(model, dataset.label_names, config.model))
     tokenizer.model_max_length = config.max_length
-    texts = gate_texts(dataset, config.gate_texts, config.seed)
-    reference = logits_of(
-        model, tokenizer, texts, config.max_length, progress=progress, what="torch reads the gate texts"
+    items = gate_inputs(dataset, config.gate_texts, config.seed, longest=config.max_length)
+    windows = features.windows_of(task, tokenizer, items, config.max_length)
+    found = iter(
+        outputs_of(
+            model,
+            tokenizer,
+            [window for some in windows for window in some],
+            progress=progress,
+            what="torch reads the gate texts",
+        )
     )
-    samples = random.Random(config.seed).sample(dataset.train.texts, min(SAMPLES, len(dataset.train.texts)))
+    reference = [[next(found) for _ in some] for some in windows]
+    samples = random.Random(config.seed).sample(dataset.train.inputs, min(SAMPLES, len(dataset.train.inputs)))
     return to_bundle(
         model,
         tokenizer,
         config,
-        texts,
+        items,
         reference,
         samples=samples,
         provenance=dict(provenance),
@@ -152,17 +180,18 @@ def command_of(config: Config) -> str:
         value = getattr(config, name)
         if name == "bundles":
             words += map(str, value)
-        elif value is True:
+        elif value is True and field.default is not True:
             words.append("--" + name.replace("_", "-"))
+        elif value is False and field.default is not False:
+            words.append("--no-" + name.replace("_", "-"))
         elif value != field.default:
-            words += ["--" + name.replace("_", "-"), str(value)]
+            given = value if name in REPEATED and not isinstance(value, str) else [_in_short(value)]
+            words += [word for one in given for word in ("--" + name.replace("_", "-"), str(one))]
     return shlex.join(words)
 
 
-def gate_texts(dataset: Dataset, transfer: int, seed: int) -> list[str]:
-    """What the parity gates read: all validation texts and a sample of the transfer texts; never a test text."""
-    sample = random.Random(seed).sample(dataset.transfer, min(transfer, len(dataset.transfer)))
-    return [*dataset.validation.texts, *sample]
+def _in_short(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def data_provenance(config: DataConfig, dataset: Dataset) -> dict[str, Any]:

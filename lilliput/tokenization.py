@@ -55,6 +55,7 @@ class TextEncoder:
         except BaseException as error:
             _let_exits_pass(error)
             raise BundleError(f"{path}: this tokenizer can't be used: {error}") from error
+        self.tokenizer = self._tokenizer  # for what answers read of it
         self._margin = _MARGIN + max((len(token.content) for token in added), default=0)
         self._first = _FIRST_PREFIX * max_length
 

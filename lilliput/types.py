@@ -6,13 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Precision = Literal["fp32", "int8"]
+Precision = Literal["fp32", "int8", "int8-static", "int8-weights", "int4", "fp16", "bf16"]
 
 ONNX_FILES: dict[Precision, str] = {
     "fp32": "onnx/model.onnx",
     "int8": "onnx/model_quantized.onnx",
+    "int8-static": "onnx/model_int8_static.onnx",
+    "int8-weights": "onnx/model_int8_weights.onnx",
+    "int4": "onnx/model_q4.onnx",
+    "fp16": "onnx/model_fp16.onnx",
+    "bf16": "onnx/model_bf16.onnx",
 }
-"""Where a bundle keeps the graph of each precision (names that optimum and transformers.js look for)."""
+"""Where a bundle keeps the graph of each precision (names that optimum and transformers.js look for, where they have
+one)."""
 
 
 @dataclass(frozen=True)

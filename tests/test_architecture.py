@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("lilliput", "train", "export", "compress", "benchmarks")
 HEAVY = ("torch", "transformers", "onnx", "onnxscript", "scipy", "sklearn", "pydantic", "yaml", "datasets", "pandas")
-BASE = {"numpy", "tokenizers", "typer", "rich", "onnxruntime", "lilliput"}
+BASE = {"numpy", "tokenizers", "huggingface_hub", "typer", "rich", "onnxruntime", "lilliput"}
 TORCH_FREE = ("__init__", "bundle", "runtime", "tasks", "timing", "errors", "types")
 OPTIONAL = {"lilliput.bundle": {"onnx"}}  # imported in a try inside a function, done without where it is missing
 EVALUATION = {"sklearn", "scipy", "seqeval"}  # imported inside functions of the task table that only training calls

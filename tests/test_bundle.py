@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lilliput import bundle
@@ -203,16 +202,16 @@ def test_smoke_predictions_that_differ_are_refused(tiny, tiny_copy):
 
 
 def test_another_best_label_is_refused_unless_it_was_a_tie():
-    clear = np.array([[0.0, 1.0, 0.5]])
-    assert bundle._same_labels(np.array([[0.0, 0.9, 0.6]]), clear, 0.3)
-    assert not bundle._same_labels(np.array([[0.0, 0.7, 0.75]]), clear, 0.3)
-    assert bundle._same_labels(np.array([[0.0, 0.7, 0.75]]), clear, 0.5)  # led by 0.5: within the limit
+    clear = [[0.0, 1.0, 0.5]]
+    assert bundle._same_labels([[0.0, 0.9, 0.6]], clear, 0.3)
+    assert not bundle._same_labels([[0.0, 0.7, 0.75]], clear, 0.3)
+    assert bundle._same_labels([[0.0, 0.7, 0.75]], clear, 0.5)  # led by 0.5: within the limit
 
 
 def test_smoke_predictions_of_another_width(tiny, tiny_copy):
     folder = tiny_copy()
     resmoke(tiny, folder, lambda record, row: row[:2])
-    with pytest.raises(IntegrityError, match="another number of labels"):
+    with pytest.raises(IntegrityError, match="another number of outputs"):
         verify(folder)
 
 

@@ -21,7 +21,7 @@ from lilliput import cli
 
 pytestmark = pytest.mark.usefixtures("quick_training")
 
-COMMANDS = ["demo", "finetune", "distill", "prune", "export", "benchmark", "predict", "verify", "doctor"]
+COMMANDS = ["demo", "finetune", "distill", "prune", "export", "quantize", "benchmark", "predict", "verify", "doctor"]
 COMMANDS += ["data fetch", "data check", "tokenizer train", "pretrain"]
 
 
@@ -160,7 +160,7 @@ def test_wrong_usage_is_exit_code_2_without_a_traceback(run, arguments):
         ("predict ./nowhere text", "nowhere: no such folder"),
         ("predict DATA text", "holds neither lilliput.json, as a bundle does, nor config.json"),
         ("predict MODEL text --precision int8", "is a Hugging Face model, which does not take it"),
-        ("predict BUNDLE text --pair other", "--pair: "),
+        ("predict BUNDLE text --question other", "--question: "),
         ("predict BUNDLE text --precision fp8", "no fp8 graph"),
         ("predict BUNDLE text --threads 0", "threads"),
         ("verify ./nowhere", "nowhere: no such folder"),

@@ -21,6 +21,7 @@ from lilliput.config import (
     ExportConfig,
     FinetuneConfig,
     PretrainConfig,
+    QuantizeConfig,
     TokenizerConfig,
     build,
 )
@@ -32,6 +33,7 @@ CONFIGS = {
     "finetune": FinetuneConfig,
     "distill": DistillConfig,
     "export": ExportConfig,
+    "quantize": QuantizeConfig,
     "benchmark": BenchmarkConfig,
     "demo": DemoConfig,
 }
@@ -41,6 +43,7 @@ NEEDED = {
     FinetuneConfig: {"out": "o"},
     DistillConfig: {"teacher": "t", "out": "o"},
     ExportConfig: {"model": "m", "out": "o"},
+    QuantizeConfig: {"model": "m", "out": "o"},
     BenchmarkConfig: {"bundles": ("a", "b"), "out": "o"},
     DemoConfig: {},
 }
@@ -361,7 +364,7 @@ def test_seeds_are_different_whole_numbers(seeds):
         build(FinetuneConfig, out="o", seeds=seeds)
 
 
-@pytest.mark.parametrize("kind", [ExportConfig, BenchmarkConfig, DemoConfig])
+@pytest.mark.parametrize("kind", [BenchmarkConfig, DemoConfig])
 @pytest.mark.parametrize("given", [{"task": "regression"}, {"pair_column": "other"}])
 def test_commands_that_read_single_texts_with_one_label_say_so(kind, given):
     with pytest.raises(ConfigError, match=r"works with .* so far"):

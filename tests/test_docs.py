@@ -23,6 +23,7 @@ PAGE_OF = {
     "distill": "distill",
     "prune": "prune",
     "export": "export",
+    "quantize": "quantize",
     "benchmark": "benchmark",
     "predict": "predict",
     "verify": "predict",

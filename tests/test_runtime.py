@@ -158,18 +158,28 @@ def test_two_threads_for_one_text(tiny_bundle):
 
 @pytest.mark.parametrize(
     "texts",
-    [None, b"good", 1, 1.5, {"text": "a"}, {"a"}, (text for text in ["a"]), np.array(["a", "b"]), iter("ab"), True],
+    [None, b"good", 1, 1.5, {"a"}, (text for text in ["a"]), np.array(["a", "b"]), iter("ab"), True],
     ids=lambda texts: type(texts).__name__,
 )
 def test_what_is_neither_string_nor_list(model, texts):
-    with pytest.raises(InputError, match=rf"list or tuple of strings, got {type(texts).__name__}"):
+    with pytest.raises(InputError, match=rf"item 0 is {type(texts).__name__}, expected a string"):
         model(texts)
+    with pytest.raises(InputError, match=rf"list or tuple of strings, got {type(texts).__name__}"):
+        model.logits(texts)
 
 
-@pytest.mark.parametrize("item", [None, b"good", 1, 1.5, ["a"], ("a",), {"text": "a"}, object()], ids=repr)
+@pytest.mark.parametrize("item", [None, b"good", 1, 1.5, ["a"], ("a",)], ids=repr)
 def test_what_is_not_a_string_in_a_list(model, item):
     with pytest.raises(InputError, match=rf"item 2 is {type(item).__name__}, expected a string"):
         model(["a", "b", item, None])
+
+
+def test_parts_by_name(model):
+    assert model([{"text": "good"}]) == model(["good"]) == [model(text="good")]
+    with pytest.raises(InputError, match="item 1 is int, expected a string"):
+        model(["a", {"text": 1}])
+    with pytest.raises(InputError, match="item 1 has the part 'film'; classification reads text, text_pair"):
+        model(["a", {"film": "a"}])
 
 
 def test_the_lowest_bad_item_is_named(model):

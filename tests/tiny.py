@@ -125,6 +125,7 @@ def manifest_fields(staging: Path, **changes: Any) -> dict[str, Any]:
             for precision, file in graphs.items()
             if (staging / file).exists()
         },
+        "settings": {},
         "parameters": 1000,
         "provenance": {"model": "random", "licence": "none"},
         "recipe": {"epochs": 0, "rate": 0.1},

@@ -197,3 +197,55 @@ def prune(
     with Terminal(console()) as terminal:
         result = run(build(PruneConfig, config, **flags), terminal)
     finish(result, json_file, f"{result['summary']}; saved in {result['folder']}")
+
+
+def quantize(
+    out: Out = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="A bundle with an fp32 graph.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="int8 (default), int8-static, int8-weights, int4, fp16 or bf16.")
+    ] = None,
+    max_drop: Annotated[float | None, typer.Option(help="Points of the validation metric that may be lost.")] = None,
+    strict: Annotated[
+        bool | None, typer.Option("--strict", help="The upper end of the drop's 95% interval must meet it too.")
+    ] = None,
+    min_agreement: Annotated[float | None, typer.Option(help="Share of labels that must be those of fp32.")] = None,
+    sensitivity: Annotated[
+        bool | None, typer.Option("--sensitivity", help="Rank the layers even where no gate fails.")
+    ] = None,
+    target_cpu: Annotated[
+        str | None, typer.Option(help="Processor that int8 is for: auto (this one), x86, x86-vnni or arm.")
+    ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(help="Range of an activation, for int8-static: minmax, percentile or entropy.")
+    ] = None,
+    calibration_texts: Annotated[
+        int | None, typer.Option(help="Training texts that show how large activations are.")
+    ] = None,
+    block_size: Annotated[int | None, typer.Option(help="Weights that share a scale, for int8-weights, int4.")] = None,
+    gate_texts: Annotated[int | None, typer.Option(help="Transfer texts that the gates read.")] = None,
+    data: Data = None,
+    text_column: TextColumn = None,
+    pair_column: PairColumn = None,
+    label_column: LabelColumn = None,
+    slice_column: SliceColumn = None,
+    allow_overlap: AllowOverlap = None,
+    task: Task = None,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    json_file: Json = None,
+) -> None:
+    """Quantize a bundle; layers that cost too much accuracy stay in float32, and failing the gates is an error.
+
+    Example: `lilliput quantize --model bundles/small --data reviews.csv --precision int8-static --out bundles/fast`
+    """
+    flags = flags_of(locals())
+    need_toolkit()
+    from lilliput.compress import quantize_bundle
+    from lilliput.compress.quantization import lines
+    from lilliput.config import QuantizeConfig, build
+    from lilliput.terminal import Terminal
+
+    with Terminal(console()) as terminal:
+        result = quantize_bundle(build(QuantizeConfig, config, **flags), terminal)
+    finish(result, json_file, "\n".join([*lines(result), f"bundle written to {result['folder']}"]))

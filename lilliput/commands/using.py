@@ -32,6 +32,10 @@ def predict(
         str | None, typer.Option(help="Of a bundle: fp32 or int8; int8 by default where it is shipped.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Of a bundle: threads for one text; 1 by default.")] = None,
+    provider: Annotated[
+        str | None,
+        typer.Option(help="Of a bundle: cpu (default), cuda, tensorrt, openvino, coreml, directml, or auto."),
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Answer texts with a bundle, or with a model as 'lilliput finetune' or anybody else saved it.
@@ -40,12 +44,17 @@ def predict(
     """
     parts = {"text_pair": pair, "question": question, "context": context}
     given = {name: text for name, text in parts.items() if text is not None}
+    loaded: Any
     if _is_bundle(model):
-        _refuse(model, "a bundle", {**{_FLAGS[name]: 1 for name in given}, "--task": task, "--revision": revision})
-        found = _from_bundle(model, texts, precision, 1 if threads is None else threads)
+        _refuse(model, "a bundle", {"--task": task, "--revision": revision})
+        threads, provider = 1 if threads is None else threads, provider or "cpu"
+        loaded = lilliput.load(
+            model, precision=precision, threads=threads, providers=provider.split(",") if "," in provider else provider
+        )
     else:
-        _refuse(model, "a Hugging Face model", {"--precision": precision, "--threads": threads})
-        found = _from_model(model, texts, given, task, revision)
+        _refuse(model, "a Hugging Face model", {"--precision": precision, "--threads": threads, "--provider": provider})
+        loaded = _in_torch(model, task, revision)
+    found = _answer(loaded, texts, given)
     if json_file:
         write_result(json_file, found)
 
@@ -65,26 +74,18 @@ def _refuse(place: str, kind: str, flags: Mapping[str, object]) -> None:
         raise ConfigError(f"{wrong[0]}: {place} is {kind}, which does not take it")
 
 
-def _from_bundle(place: str, texts: Sequence[str] | None, precision: str | None, threads: int) -> list[Any]:
-    """Print and return the answers of a bundle, without PyTorch."""
-    model = lilliput.load(place, precision=precision, threads=threads)
-    asked = texts or lines_of_standard_input()
-    found = model(list(asked))
-    for text, answer in zip(asked, found, strict=True):
-        typer.echo(answers.line(text, answer))
-    return found
-
-
-def _from_model(
-    place: str, texts: Sequence[str] | None, given: Mapping[str, str], task: str | None, revision: str | None
-) -> list[Any]:
-    """Print and return the answers of a Hugging Face model, in PyTorch."""
+def _in_torch(place: str, task: str | None, revision: str | None) -> Any:
+    """A Hugging Face model, which needs PyTorch."""
     need_toolkit()
     from lilliput.terminal import quiet_libraries
     from lilliput.train.predicting import load
 
     quiet_libraries(console())
-    model = load(place, task=task, revision=revision)
+    return load(place, task=task, revision=revision)
+
+
+def _answer(model: Any, texts: Sequence[str] | None, given: Mapping[str, str]) -> list[Any]:
+    """Print and return the answers of a model to all inputs."""
     inputs = model.task.inputs
     foreign = [name for name in given if name not in inputs]
     if foreign:

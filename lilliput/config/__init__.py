@@ -15,7 +15,7 @@ from lilliput.config.base import (
     build,
 )
 from lilliput.config.compression import TARGETS, DistillConfig, PruneConfig
-from lilliput.config.shipping import BenchmarkConfig, DemoConfig, ExportConfig
+from lilliput.config.shipping import BenchmarkConfig, DemoConfig, ExportConfig, QuantizeConfig
 from lilliput.config.training import FinetuneConfig, PretrainConfig, TokenizerConfig
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "LoopConfig",
     "PretrainConfig",
     "PruneConfig",
+    "QuantizeConfig",
     "TextDataConfig",
     "TokenizerConfig",
     "TrainingConfig",

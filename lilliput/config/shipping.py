@@ -7,10 +7,10 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from lilliput.config.base import Device, TextDataConfig
+from lilliput.config.base import DataConfig, Device, TextDataConfig
 
 
-class ExportConfig(TextDataConfig):
+class ExportConfig(DataConfig):
     """``lilliput export``: a bundle with ONNX graphs, its parity checked against the model."""
 
     command: ClassVar[str] = "export"
@@ -21,7 +21,7 @@ class ExportConfig(TextDataConfig):
     precisions: tuple[Literal["fp32", "int8"], ...] = ("fp32", "int8")
     max_length: int = Field(128, ge=4, le=8192)
     max_difference: float = Field(1e-4, gt=0, description="largest logit difference to torch allowed for fp32")
-    min_agreement: float = Field(0.985, ge=0, le=1, description="share of labels that int8 must share with torch")
+    min_agreement: float = Field(0.985, ge=0, le=1, description="how alike int8 must answer: share of labels")
     gate_texts: int = Field(1000, ge=1, description="transfer texts that the gates read, beside all validation texts")
     out: Path
 
@@ -31,6 +31,29 @@ class ExportConfig(TextDataConfig):
         if "fp32" not in value:
             raise ValueError("must include fp32, which every other precision is made from and checked against")
         return value
+
+
+class QuantizeConfig(DataConfig):
+    """``lilliput quantize``: a bundle with a graph of another precision, its accuracy checked against fp32."""
+
+    command: ClassVar[str] = "quantize"
+
+    model: str = Field(min_length=1, description="a bundle with an fp32 graph")
+    precision: Literal["int8", "int8-static", "int8-weights", "int4", "fp16", "bf16"] = "int8"
+    max_drop: float = Field(0.3, ge=0, le=100, description="points of the validation metric that may be lost")
+    strict: bool = Field(False, description="the upper end of the drop's 95% interval must meet it too")
+    min_agreement: float = Field(0.985, ge=0, le=1, description="how alike it must answer: share of labels")
+    sensitivity: bool = Field(False, description="rank the layers even where no gate fails")
+    target_cpu: Literal["auto", "x86", "x86-vnni", "arm"] = Field(
+        "auto", description="processor that int8 is for: x86 without VNNI needs weights of 7 bits; this one's, for auto"
+    )
+    calibration: Literal["minmax", "percentile", "entropy"] = Field(
+        "minmax", description="how int8-static finds the range of an activation"
+    )
+    calibration_texts: int = Field(256, ge=1, description="training texts that show how large activations are")
+    block_size: Literal[16, 32, 64, 128, 256] = Field(32, description="weights that share a scale, below 8 bits")
+    gate_texts: int = Field(1000, ge=1, description="transfer texts that the gates read, beside all validation texts")
+    out: Path
 
 
 class BenchmarkConfig(TextDataConfig):

@@ -77,6 +77,9 @@ class Task:
         brief: options of `answer` for people, who read less than a program does.
         overlap: share of a window that the next one repeats where an input is longer than a window; 0 cuts the input.
         new_tokens: tokens that a tokenizer must know as one each; a model whose vocabulary lacks them learns them.
+        outputs: names of a graph's outputs, those that other libraries look for.
+        dimensions: of each of them, after the batch: "labels" and "tokens" are as many as there are, others any number.
+        reads_windows: `predict` looks at the windows, not at the outputs alone.
     """
 
     name: str
@@ -95,6 +98,9 @@ class Task:
     brief: ClassVar[Mapping[str, Any]] = {}
     overlap: float = 0.0
     new_tokens: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ("logits",)
+    dimensions: tuple[str, ...] = ("labels",)
+    reads_windows: bool = False
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
@@ -195,6 +201,15 @@ class Task:
         if len(labels) < self.fewest_labels:
             raise BundleError(f"labels: {self.name} needs at least {self.fewest_labels}, the bundle has {len(labels)}")
 
+    def check_settings(self, settings: Mapping[str, Any], labels: Sequence[str]) -> None:
+        """Raise `BundleError` when these are no settings that `fit` and `prior` make."""
+        if unknown := sorted(settings):
+            raise BundleError(f"settings: {self.name} has none, the bundle has {unknown[0]!r}")
+
+    def of_graph(self, arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """A graph's outputs on one window, without the batch and padding, as `predict` takes them."""
+        return arrays[0]
+
     def predict(
         self,
         item: Any,
@@ -220,6 +235,22 @@ class Task:
     ) -> dict[str, float]:
         """Figures of merit, ``metric`` among them."""
         raise NotImplementedError
+
+    def agreement(
+        self, ours: Sequence[Any], theirs: Sequence[Any], names: Sequence[str], settings: Mapping[str, Any]
+    ) -> float:
+        """How alike the predictions of two models are on the same inputs: 1 where all that a caller gets is equal.
+
+        By default the share of equal predictions (see `record`), or of their parts where they are lists.
+        """
+        equal = []
+        for pair in zip(ours, theirs, strict=True):
+            one, other = (self.record(said, names, settings)["prediction"] for said in pair)
+            if self.per_token and isinstance(one, list):
+                equal += [a == b for a, b in zip(one, other, strict=True)]
+            else:
+                equal.append(one == other)
+        return float(np.mean(equal)) if equal else 1.0
 
     def record(self, prediction: Any, names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
         """A prediction as a row of ``predictions.parquet``: ``prediction``, in the form of `shown`, and

@@ -35,6 +35,8 @@ class FillMask(Task):
     columns: ClassVar[Mapping[str, Column]] = {"text": Column(TEXT_COLUMNS)}
     command = "pretrain"
     inputs = ("text",)
+    dimensions = ("tokens", "vocabulary")
+    reads_windows = True
 
     def predict(
         self,
@@ -47,6 +49,14 @@ class FillMask(Task):
         (window,), (output,) = windows, outputs
         places = tuple(place for place, token in enumerate(window.tokens) if token in MASKS)
         return Filled(tuple(window.ids), places, softmax(output[list(places)]))
+
+    def agreement(
+        self, ours: Sequence[Any], theirs: Sequence[Any], names: Sequence[str], settings: Mapping[str, Any]
+    ) -> float:
+        """The share of masks that get the same word."""
+        one, other = ([said.probabilities.argmax(axis=1) for said in some] for some in (ours, theirs))
+        same = np.concatenate(one) == np.concatenate(other)
+        return float(same.mean()) if len(same) else 1.0
 
     def answer(
         self,

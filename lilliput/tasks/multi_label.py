@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from lilliput.errors import ConfigError
+from lilliput.errors import BundleError, ConfigError
 from lilliput.tasks import LABEL_COLUMNS, MALFORMED, NEVER_TRAINED, NO_LABEL, Column, RowFault, in_order, label
 from lilliput.tasks.classification import Classification
 
@@ -56,6 +56,13 @@ class MultiLabel(Classification):
     def counted(self, target: Any, names: Sequence[str]) -> Sequence[str]:
         """The names of the labels."""
         return self.shown(target, names)
+
+    def check_settings(self, settings: Mapping[str, Any], labels: Sequence[str]) -> None:
+        """At most ``thresholds``, one a label."""
+        found = settings.get("thresholds", [THRESHOLD] * len(labels))
+        right = isinstance(found, list) and all(isinstance(one, (int, float)) for one in found)
+        if set(settings) - {"thresholds"} or not right or len(found) != len(labels):
+            raise BundleError(f"settings: {self.name} may have thresholds, one a label; the bundle has others")
 
     def fit(self, predictions: Sequence[Any], targets: Sequence[Any]) -> dict[str, Any]:
         """For each label the threshold with the highest F1: half-way between two probabilities of validation.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from lilliput.errors import ConfigError
+from lilliput.errors import BundleError, ConfigError
 from lilliput.tasks import MALFORMED, Column, RowFault, Task, clean, softmax, text
 
 NOT_THERE = "answer that is not in the context"
@@ -81,6 +81,9 @@ class QuestionAnswering(Task):
     inputs = ("question", "context")
     both = True
     overlap = 0.5
+    outputs = ("start_logits", "end_logits")
+    dimensions = ("tokens",)
+    reads_windows = True
 
     def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
         """Question and context; and the answers as pairs of first character and text, empty where there is none."""
@@ -108,6 +111,15 @@ class QuestionAnswering(Task):
         """First and last token of the first answer; [CLS] for both where the window does not hold all of it."""
         first, last = _tokens_of(target[0], window) if target else (0, 0)
         return {"start_positions": first, "end_positions": last}
+
+    def check_settings(self, settings: Mapping[str, Any], labels: Sequence[str]) -> None:
+        """At most a number, the threshold that `fit` finds."""
+        if set(settings) - {"null_threshold"} or not all(isinstance(one, (int, float)) for one in settings.values()):
+            raise BundleError(f"settings: {self.name} may have a number null_threshold, the bundle has others")
+
+    def of_graph(self, arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Start and end, side by side, ``[tokens, 2]``."""
+        return np.stack(arrays, axis=-1)
 
     def predict(
         self,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from lilliput.errors import ConfigError
+from lilliput.errors import BundleError, ConfigError
 from lilliput.tasks import NO_LABEL, Column, RowFault
 from lilliput.tasks.classification import Classification
 
@@ -70,6 +70,20 @@ class Regression(Classification):
     ) -> Any:
         """The score."""
         return float(outputs[0][0]) * settings.get("deviation", 1.0) + settings.get("mean", 0.0)
+
+    def check_settings(self, settings: Mapping[str, Any], labels: Sequence[str]) -> None:
+        """At most the numbers ``mean`` and ``deviation`` of the scores that the model was trained on."""
+        known = {"mean", "deviation"}
+        if set(settings) - known or not all(isinstance(one, (int, float)) for one in settings.values()):
+            raise BundleError(f"settings: {self.name} may have numbers mean and deviation, the bundle has others")
+
+    def agreement(
+        self, ours: Sequence[Any], theirs: Sequence[Any], names: Sequence[str], settings: Mapping[str, Any]
+    ) -> float:
+        """``1 - |difference| / deviation``, in the mean, where the deviation is that of ``theirs``; at least 0."""
+        one, other = np.asarray(ours), np.asarray(theirs)
+        spread = float(other.std()) or 1.0
+        return max(0.0, 1.0 - float(np.abs(one - other).mean()) / spread)
 
     def metrics(
         self, predictions: Sequence[Any], targets: Sequence[Any], names: Sequence[str], settings: Mapping[str, Any]

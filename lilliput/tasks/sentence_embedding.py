@@ -46,6 +46,8 @@ class SentenceEmbedding(Task):
     }
     inputs = ("text",)
     grouped = True
+    outputs = ("last_hidden_state",)
+    dimensions = ("tokens", "hidden")
 
     def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
         """Two texts or three; and their similarity, or None."""
@@ -79,6 +81,18 @@ class SentenceEmbedding(Task):
     def training(self, target: Any, window: Encoding) -> dict[str, Any]:
         """The similarity, where there is one."""
         return {} if target is None else {"labels": target}
+
+    def of_graph(self, arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """The mean of the last hidden states over the tokens, ``[hidden]``."""
+        mean: NDArray[np.float32] = arrays[0].mean(axis=0)
+        return mean
+
+    def agreement(
+        self, ours: Sequence[Any], theirs: Sequence[Any], names: Sequence[str], settings: Mapping[str, Any]
+    ) -> float:
+        """The mean cosine of the vectors that two models give a text."""
+        cosines = [(a.vectors * b.vectors).sum(axis=1) for a, b in zip(ours, theirs, strict=True)]
+        return float(np.concatenate(cosines).mean()) if cosines else 1.0
 
     def predict(
         self,

@@ -150,7 +150,7 @@ def test_texts_and_devices_are_checked(measured: Callable[..., LatencyTable], mo
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    with pytest.raises(ConfigError, match=r"--device cuda: this onnxruntime has CPUExecutionProvider"):
+    with pytest.raises(ConfigError, match=r"provider cuda: this onnxruntime has cpu"):
         engine.open_session(b"", precision="fp32", device="cuda")
 
 

@@ -16,7 +16,7 @@ from lilliput.benchmarks.distillation.folds import Fold
 from lilliput.config import ExportConfig
 from lilliput.errors import GateError
 
-REFUSAL = "l2: the int8 graph gives the torch model's label for 90.00% of 18 texts"
+REFUSAL = "l2: the int8 graph agrees with the torch model on 90.00% of 18 texts"
 
 
 class Pretended:

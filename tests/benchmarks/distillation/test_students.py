@@ -67,7 +67,7 @@ def test_a_student_without_int8_is_measured_in_fp32_and_says_so(fold, pretended)
         student = students.measure(one, ["l2"])["students"]["l2"]
         ours = right(one.bundle("l2").folder / BUNDLE, "fp32", one.dataset.test)
     assert student["precision"] == "fp32"
-    assert student["refused"].startswith("l2: the int8 graph gives the torch model's label for 90.00%")
+    assert student["refused"].startswith("l2: the int8 graph agrees with the torch model on 90.00%")
     assert student["accuracy"]["value"] == ours.mean()
     assert pretended.exported[1:] == [("l2", ("fp32", "int8")), ("l2", ("fp32",))]
 
