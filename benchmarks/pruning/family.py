@@ -12,6 +12,6 @@ PRUNED: Mapping[str, Mapping[str, Any]] = {
     "post": {"flops": 0.5, "per_layer": True},
     "x4": {"speedup": 4, "per_layer": True, "recover": True, **RECOVERY},
     "x8": {"model": "x4", "speedup": 2, "per_layer": True, "recover": True, **RECOVERY},
-    "small": {"model": "x8", "vocabulary": 7000, "recover": True, **RECOVERY, "augment": 2, "epochs": 4},
+    "small": {"model": "x4", "vocabulary": 6500, "recover": True, **RECOVERY, "augment": 2, "epochs": 4},
 }
 """Settings of `PruneConfig` that differ from the defaults; ``model`` names another member to go on from."""

@@ -44,12 +44,12 @@ def torch_pruning(model: Any, kept: int) -> Any:
         {"input_ids": ids, "attention_mask": torch.ones_like(ids)},
         importance=tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean"),
         global_pruning=False,
-        pruning_ratio=1 - kept / whole.heads,
+        pruning_ratio=1 - (kept + 1e-3) / whole.heads,  # it rounds down what stays
         ignored_layers=[encoder.ends_of(model).last],
         num_heads=heads,
         prune_num_heads=True,
         prune_head_dims=False,
-        head_pruning_ratio=1 - kept / whole.heads,
+        head_pruning_ratio=1 - (kept + 1e-3) / whole.heads,
         round_to=size,  # else rounding errors leave a dimension too few for whole heads
         output_transform=lambda out: out.logits.sum(),
     )
