@@ -12,7 +12,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check links bench bench-train bench-distill bench-prune clean
+.PHONY: help setup demo test check links bench bench-train bench-distill bench-prune bench-quantize bench-serve clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -101,6 +101,23 @@ bench-prune: setup  ## measure the pruning figures, in pieces of less than an ho
 	$(PRUNING).promises --fold 0 --out $(CUT)/promises.json
 	$(PRUNING).bert_base --out $(CUT)/bert-base.json
 	$(PRUNING).targets $(CUT) --out $(CUT).json --page docs/prune.md
+
+QUANTIZED := benchmarks/results/quantize
+
+bench-quantize: setup  ## measure what int8 costs, on the teachers of the other measurements; half an hour a fold
+	for fold in 0 1 2; do \
+		$(BIN)/lilliput export --model runs/teachers/r-drop-$$fold/teacher --seed $$fold --out runs/quantize/bundles-$$fold/teacher \
+		&& $(BIN)/python -m lilliput.benchmarks.quantization.models runs/quantize/bundles-$$fold/teacher \
+			--fold $$fold --out $(QUANTIZED)/fold-$$fold.json || exit; \
+	done
+	$(BIN)/python -m lilliput.benchmarks.quantization.targets $(QUANTIZED) --out $(QUANTIZED).json --page docs/quantize.md
+
+SERVED := benchmarks/results/export
+
+bench-serve: setup  ## measure runtime and server on a bundle of the demo; a quarter of an hour
+	$(BIN)/python -m lilliput.benchmarks.serving.runtime runs/demo/bundles/student-l2 --out $(SERVED)/runtime.json
+	$(BIN)/python -m lilliput.benchmarks.serving.overload runs/demo/bundles/student-l2 --out $(SERVED)/overload.json
+	$(BIN)/python -m lilliput.benchmarks.serving.targets $(SERVED)/*.json --out $(SERVED).json --page docs/serve.md
 
 clean:  ## remove what set-up and the tools made; runs/ and the download cache stay
 	rm -rf $(VENV) .links .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

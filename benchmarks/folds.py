@@ -12,6 +12,7 @@ from typing import Any
 from lilliput import models
 from lilliput.benchmarks import commands
 from lilliput.benchmarks.training import teachers
+from lilliput.bundle import FORMAT
 from lilliput.config import DataConfig, ExportConfig
 from lilliput.errors import ConfigError, LilliputError
 from lilliput.runs import Run, Stage
@@ -70,7 +71,7 @@ class ModelsOfFold:
 
         The result has ``precisions``; ``refused``, why there is no int8, or None; and what the export found.
         """
-        identity = {"model": models.fingerprint(model), "precisions": precisions}
+        identity = {"model": models.fingerprint(model), "precisions": precisions, "format": FORMAT}
 
         def export(folder: Path, precisions: tuple[str, ...]) -> dict[str, Any]:
             settings = {**self._of(ExportConfig), "model": str(model), "name": name, "out": folder / BUNDLE}

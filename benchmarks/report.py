@@ -94,7 +94,7 @@ def build_report(
         rows: of ``rows``.
         data: ``name``, ``split``, ``n_test``, ``fingerprint`` and optionally ``report``, the data report.
         smoke: a run on a subset, to see that everything works; its figures count for nothing, and every page says so.
-        gates: parity of each bundle and precision: ``name``, ``precision``, ``texts``, ``max_difference`` (of logits)
+        gates: parity of each bundle and precision: ``name``, ``precision``, ``texts``, ``max_difference`` (of outputs)
             and ``agreement`` with torch.
         targets: of ``demo_targets`` or a list of one's own.
     """

@@ -170,7 +170,7 @@ def _edit_manifest(path: Path, draw: random.Random) -> str:
     edits = [
         lambda: text.replace('"max_length": ', '"max_length": 1', 1),
         lambda: text.replace('"sha256": "', '"sha256": "0', 1),
-        lambda: text.replace('"format": 1', '"format": 2', 1),
+        lambda: text.replace('"format": 2', '"format": 3', 1),
         lambda: text.replace("{", '{\n "labels": ["a", "b"],', 1),
         lambda: "".join(line for line in lines if '"digest"' not in line),
         lambda: "".join(draw.sample(lines, len(lines))),

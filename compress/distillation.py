@@ -100,9 +100,19 @@ def _check_task(task: Task, config: DistillConfig, schedules: Sequence[Schedule]
 
 
 def distill_stage(
-    run: Run, name: str, config: DistillConfig, dataset: Dataset, progress: Progress | None = None
+    run: Run,
+    name: str,
+    config: DistillConfig,
+    dataset: Dataset,
+    progress: Progress | None = None,
+    *,
+    cache: Path | None = None,
 ) -> Stage:
-    """The stage that :func:`distill` consists of, for runs with more than one student."""
+    """The stage that :func:`distill` consists of, for runs with more than one student.
+
+    Args:
+        cache: folder of the teachers' outputs; one in the run's by default.
+    """
     check(config)
     identity = {
         # Models and texts count by what they hold, not by where they lie.
@@ -113,7 +123,7 @@ def distill_stage(
         "data_fingerprint": dataset.fingerprint,
         "unlabelled_fingerprint": _digest(config.unlabelled),
     }
-    work = Distillation(config, dataset, run.folder / "teacher-outputs", progress, name)
+    work = Distillation(config, dataset, cache or run.folder / "teacher-outputs", progress, name)
     return run.stage(name, identity, work.run, config=config.model_dump(mode="json"))
 
 

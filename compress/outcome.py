@@ -28,6 +28,9 @@ def save(
 ) -> dict[str, Any]:
     """Save ``model`` to ``folder`` with what its task fits on validation, and read the test split, once.
 
+    Where the data have no test split, as in the trials of a search, there are the metrics on validation and nothing
+    else.
+
     Args:
         teacher: the predictions of the model that it is compared with.
         slice_column: of `fidelity.write`.
@@ -36,10 +39,13 @@ def save(
         The task's metrics on ``validation`` and ``test``, ``n_test``, ``settings``, and ``fidelity``.
     """
     ours = says(functools.partial(evaluate.predict, model, tokenizer, task, max_length=max_length), task, dataset)
-    theirs = says(teacher, task, dataset)
     models.note(model, settings=dict(ours.settings), task=task.name, max_length=max_length)
     models.save(model, tokenizer, folder, task)
     figures = functools.partial(task.metrics, names=dataset.label_names, settings=ours.settings)
+    if not len(dataset.test):
+        seen = figures(ours.validation, dataset.validation.targets)
+        return {"validation": seen, "settings": dict(ours.settings)}
+    theirs = says(teacher, task, dataset)
     return {
         "validation": figures(ours.validation, dataset.validation.targets),
         "test": figures(ours.test, dataset.test.targets),

@@ -29,7 +29,7 @@ from lilliput.compress.stages import stages
 from lilliput.config import TARGETS, DistillConfig, PruneConfig
 from lilliput.errors import ConfigError
 from lilliput.reporter import Reporter
-from lilliput.runs import Run, Stage, write_json
+from lilliput.runs import Run, Stage, digest, write_json
 from lilliput.train import evaluate, sources
 from lilliput.train.data import Dataset
 from lilliput.types import PrunePlan
@@ -45,6 +45,12 @@ _PLACES = ("out", "model", "teacher", "unlabelled", "save_every")
 
 _RECOVERY = ("objective", "unlabelled", "augment")
 """Settings of `PruneConfig` that are those of the distillation, beside what all training has."""
+
+_PLANNED_BY = (
+    *("per_layer", "importance", "calibration", "reconstruct", "precision", "threads", "lengths"),
+    *("max_length", "seed", "device"),
+)
+"""Settings that decide importance, costs and which layers go first."""
 
 logger = logging.getLogger(__name__)
 
@@ -111,9 +117,24 @@ def prune_stages(
 
 
 class Pruning:
-    """The work of one configuration on one data set."""
+    """The work of one configuration on one data set.
 
-    def __init__(self, config: PruneConfig, dataset: Dataset, reporter: Reporter) -> None:
+    Args:
+        planners: what is known of models that were pruned before, by what decides it; others that share it find plans
+            for further targets without looking at the texts again.
+        cache: of `distill_stage`.
+    """
+
+    def __init__(
+        self,
+        config: PruneConfig,
+        dataset: Dataset,
+        reporter: Reporter,
+        planners: dict[str, Planner] | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        self.planners = {} if planners is None else planners
+        self.cache = cache
         self.config = config
         self.dataset = dataset
         self.reporter = reporter
@@ -128,24 +149,13 @@ class Pruning:
         return run.stage(name, identity, functools.partial(self._cut, model, share), config=self._shown())
 
     def _cut(self, source: str, share: float, folder: Path) -> dict[str, Any]:
-        config = self.config
         model, tokenizer = self._load(source)
-        texts = CalibrationTexts(
-            self.dataset,
-            self.task,
-            model,
-            tokenizer,
-            count=config.calibration,
-            max_length=config.max_length,
-            seed=config.seed,
-        )
-        texts.warn_if_few()
+        known = self.planners.get(key := self._known_by(source))
+        texts = known.texts if known else self._texts(model, tokenizer)
         scratch = folder / "timed"
         goal = self._goal_for(texts.lengths, scratch).on_the_way(share)
-        self.reporter.progress(0, 3, "what each part does for the answers")
-        rankings = importance.get(config.importance)(Evidence(model, texts.kind, texts))
-        self.reporter.progress(1, 3, "which blocks can go as a whole")
-        planner = Planner(model, rankings, texts, goal.cost_at, uniform=not config.per_layer, fitted=config.reconstruct)
+        planner = known or self._planner(model, texts, goal)
+        self.planners[key] = planner
         found, spent = self._meet(goal, planner)
         shutil.rmtree(scratch, ignore_errors=True)
         history = models.noted(model).get("dimensions"), models.noted(model).get("layers")
@@ -164,6 +174,35 @@ class Pruning:
             "calibration_texts": len(texts),
         }
         return {**self._outcome(folder, found.model, tokenizer), "pruning": pruning}
+
+    def _texts(self, model: Any, tokenizer: Any) -> CalibrationTexts:
+        config = self.config
+        texts = CalibrationTexts(
+            self.dataset,
+            self.task,
+            model,
+            tokenizer,
+            count=config.calibration,
+            max_length=config.max_length,
+            seed=config.seed,
+        )
+        texts.warn_if_few()
+        return texts
+
+    def _planner(self, model: Any, texts: CalibrationTexts, goal: Goal) -> Planner:
+        config = self.config
+        self.reporter.progress(0, 3, "what each part does for the answers")
+        rankings = importance.get(config.importance)(Evidence(model, texts.kind, texts))
+        self.reporter.progress(1, 3, "which blocks can go as a whole")
+        return Planner(model, rankings, texts, goal.cost_at, uniform=not config.per_layer, fitted=config.reconstruct)
+
+    def _known_by(self, source: str) -> str:
+        """What a planner depends on: how far a target goes, and the recovery, have no part in it."""
+        timed = self.config.speedup is not None or self.config.latency is not None
+        kind = "ms" if timed else next((name for name in TARGETS if getattr(self.config, name) is not None), None)
+        facts = {name: getattr(self.config, name) for name in _PLANNED_BY}
+        facts |= {"model": models.fingerprint(source), "data": self.dataset.fingerprint, "kind": kind}
+        return digest({**facts, "vocabulary": None if timed else self.config.vocabulary})
 
     def _meet(self, goal: Goal, planner: Planner) -> tuple[Found, float]:
         """The plan whose model meets the goal when it is measured, and what it costs.
@@ -197,7 +236,7 @@ class Pruning:
         kept = models.noted(self._load(str(cut.folder))[0]).get("layers")
         if kept and any(stage.reads_states for stage in stages(config)):
             config = config.model_copy(update={"mapping": ",".join(map(str, kept))})
-        return distill_stage(run, name, config, self.dataset, self.reporter.progress)
+        return distill_stage(run, name, config, self.dataset, self.reporter.progress, cache=self.cache)
 
     def trim(self, run: Run, name: str, model: str) -> Stage:
         """Cut the vocabulary to the tokens that the training and transfer texts use most."""

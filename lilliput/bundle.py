@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lilliput import folders
+from lilliput import folders, signatures
 from lilliput.errors import BundleError, IntegrityError, MissingDependencyError
+from lilliput.guards.files import check as check_contents
 from lilliput.manifest import FORMAT, MANIFEST, FileEntry, Manifest, parse, serialize
 
 __all__ = ["FORMAT", "MANIFEST", "UNLISTED", "Bundle", "FileEntry", "Manifest", "commit", "verify", "write_manifest"]
 
-UNLISTED = frozenset({"README.md", "measurements.json", ".gitattributes"})
-"""Files at the top of a bundle that may lie there without being listed: written after measuring, or by git."""
+UNLISTED = frozenset({"README.md", "measurements.json", ".gitattributes", signatures.SIGNATURE})
+"""Files at the top of a bundle that may lie there without being listed: written after measuring, by git, or over the
+manifest."""
 
 _MANIFEST_LIMIT = 4 << 20  # bytes; a real manifest has some 20 KB
 _SMOKE_FP32 = 1e-3  # logits
@@ -39,12 +41,18 @@ class Bundle:
     manifest_size: int
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Bundle:
+    def open(cls, path: str | os.PathLike[str], *, require_signature: str | os.PathLike[str] | None = None) -> Bundle:
         """Read and check the manifest, and nothing else.
+
+        Args:
+            path: folder of the bundle.
+            require_signature: PEM file with a public key, by whose private half the manifest must be signed. That is
+                checked before the manifest is parsed.
 
         Raises:
             BundleError: there is no bundle at ``path``, or it needs another version of Lilliput.
-            IntegrityError: the manifest is missing, changed, or malformed.
+            IntegrityError: the manifest is missing, changed, or malformed, or not signed as required.
+            ConfigError, MissingDependencyError: see `lilliput.signatures.check`.
         """
         root = Path(path)
         if not root.exists():
@@ -58,6 +66,8 @@ class Bundle:
         if not os.path.lexists(root / MANIFEST):
             raise IntegrityError(f"{root / MANIFEST}: missing; {root} is not a bundle, or was not finished")
         raw = folders.read_plain(root, MANIFEST, limit=_MANIFEST_LIMIT)
+        if require_signature is not None:
+            signatures.check(root, raw, Path(require_signature))
         return cls(root, parse(raw, root / MANIFEST), len(raw))
 
     def read(self, name: str) -> bytes:
@@ -90,6 +100,7 @@ def write_manifest(staging: Path, **values: Any) -> Manifest:
     path = staging / MANIFEST
     temporary = staging / f".{MANIFEST}.tmp"
     temporary.unlink(missing_ok=True)
+    (staging / signatures.SIGNATURE).unlink(missing_ok=True)  # of an older manifest
     files: dict[str, FileEntry] = {}
     for name, status in folders.walk(staging):
         if name != MANIFEST and name not in UNLISTED and not stat.S_ISDIR(status.st_mode):
@@ -122,14 +133,20 @@ def commit(staging: Path, final: Path) -> None:
     folders.put_in_place(staging, final)
 
 
-def verify(path: str | os.PathLike[str]) -> list[str]:
-    """Check a whole bundle: every listed file, no other file, no link, no external data, and its smoke predictions.
+def verify(path: str | os.PathLike[str], *, require_signature: str | os.PathLike[str] | None = None) -> list[str]:
+    """Check a whole bundle: every listed file and what it holds, no other file, no link, and its smoke predictions.
+
+    Opset, operators, inputs and outputs are read from each graph again and compared with the manifest.
 
     Smoke predictions are run where onnxruntime is installed. For fp32 every logit must lie within 1e-3 of the recorded
     one. Dynamic int8 rounds differently on CPUs with and without VNNI, so there the limit is 0.1 of the range of the
     logits recorded for that precision, and the best label must be the recorded one unless the recorded margin between
     the two best labels is itself below that limit. A larger difference means that this machine computes something
     else (int8 products overflow on some CPUs without VNNI), although the file is the right one.
+
+    Args:
+        path: folder of the bundle.
+        require_signature: as of `Bundle.open`.
 
     Returns:
         Lines that say what was checked.
@@ -138,18 +155,18 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
         IntegrityError: at the first fault, naming the file.
         BundleError: there is no bundle at ``path``.
     """
-    bundle = Bundle.open(path)
+    bundle = Bundle.open(path, require_signature=require_signature)
     listed = bundle.manifest.files
     _refuse_strays(bundle)
     for name in sorted(listed):
-        data = bundle.read(name)
-        if name.endswith(".onnx"):
-            _refuse_external_data(bundle.path / name, data)
+        check_contents(name, bundle.read(name), bundle.path / name)
     total = sum(entry.size for entry in listed.values())
     return [
         f"{MANIFEST}: format {bundle.manifest.format}, digest correct",
+        *_signature_line(bundle, require_signature),
         f"{len(listed)} files ({total:,} bytes): sizes and SHA-256 correct",
-        "no other files, no links",
+        "no other files, no links, no code",
+        *_check_graphs(bundle),
         *_check_smoke(bundle),
     ]
 
@@ -173,24 +190,33 @@ def _refuse_strays(bundle: Bundle) -> None:
             )
 
 
-def _refuse_external_data(path: Path, data: bytes) -> None:
-    """Refuse a graph whose tensors lie in other files, which no hash covers.
+def _signature_line(bundle: Bundle, key: str | os.PathLike[str] | None) -> list[str]:
+    if key is not None:
+        return [f"{signatures.SIGNATURE}: signed with the key of {key}"]
+    there = (bundle.path / signatures.SIGNATURE).exists()
+    return [f"{signatures.SIGNATURE}: not checked, --require-signature does"] if there else []
 
-    Needs the onnx package. Without it nothing is lost: the runtime hands bytes to ONNX Runtime, which has no folder
-    to look for such files in and refuses the graph.
-    """
-    try:
-        import onnx
-        from onnx.external_data_helper import _get_all_tensors, uses_external_data
-    except ImportError:
-        return
-    try:
-        tensors = list(_get_all_tensors(onnx.load_model_from_string(data)))
-    except Exception as error:  # protobuf's own error type, which differs between its implementations
-        raise IntegrityError(f"{path}: not an ONNX graph: {error}") from error
-    for tensor in tensors:
-        if uses_external_data(tensor):
-            raise IntegrityError(f"{path}: tensor {tensor.name!r} lies in another file; export without external data")
+
+def _check_graphs(bundle: Bundle) -> list[str]:
+    """Every graph against its manifest entry, and the tokenizer against every graph."""
+    from lilliput.guards import model
+    from lilliput.runtime import task_of
+
+    manifest = bundle.manifest
+    task, lines = task_of(manifest, bundle.path), []
+    used = {graph["file"] for graph in manifest.graphs.values()}
+    if unused := sorted(name for name in manifest.files if name.endswith(".onnx") and name not in used):
+        raise IntegrityError(f"{bundle.path / unused[0]}: a graph that no precision of the manifest names")
+    tokenizer = bundle.read(model.TOKENIZER)
+    for precision, graph in sorted(manifest.graphs.items()):
+        data = bundle.read(graph["file"])
+        cost = model.check(bundle.path, manifest, precision, task, data, tokenizer)
+        lines.append(
+            f"{graph['file']}: opset {graph['opset']}, {sum(graph['operators'].values())} operators of "
+            f"{len(graph['operators'])} kinds as listed, weights finite"
+            + ("" if cost.rows is None else f", a row for each token of {model.TOKENIZER}")
+        )
+    return lines
 
 
 def _check_smoke(bundle: Bundle) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 
 import lilliput
 from lilliput import processes
-from lilliput.commands import compressing, data, shipping, training, using
+from lilliput.commands import compressing, data, searching, serving, shipping, training, using
 from lilliput.shell import message_of
 
 app = typer.Typer(
@@ -32,10 +32,13 @@ app.command()(training.finetune)
 app.command()(compressing.distill)
 app.command()(compressing.prune)
 app.command()(compressing.quantize)
+app.command()(searching.compress)
 app.command()(shipping.export)
 app.command()(shipping.benchmark)
 app.command()(using.predict)
+app.command()(serving.serve)
 app.command()(using.verify)
+app.command()(using.sign)
 app.command()(using.doctor)
 data_app.command("fetch")(data.fetch)
 data_app.command("check")(data.check)

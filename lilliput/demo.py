@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lilliput import recipes
 from lilliput.benchmarks import figures, report, table, tampers
+from lilliput.bundle import FORMAT
 from lilliput.compress.distillation import distill_stage
 from lilliput.config import DataConfig, DemoConfig, DistillConfig, ExportConfig, FinetuneConfig
 from lilliput.export.card import write_card
@@ -90,7 +91,7 @@ class Demo:
         return distill_stage(self.folder, name, config, self.dataset, self.reporter.progress)
 
     def _bundles(self, trained: Mapping[str, Stage]) -> Stage:
-        identity = {"settings": dict(self.recipe.export), "models": list(trained)}
+        identity = {"settings": dict(self.recipe.export), "models": list(trained), "format": FORMAT}
 
         def work(folder: Path) -> dict[str, Any]:
             return {name: self._bundle(name, stage, folder) for name, stage in trained.items()}

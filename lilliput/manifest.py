@@ -10,18 +10,28 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lilliput import __version__
 from lilliput.errors import BundleError, IntegrityError
 
 MANIFEST = "lilliput.json"
-FORMAT = 1
+FORMAT = 2
 
 _MAX_LENGTH_LIMIT = 1 << 16  # tokens
+_SHOWN, _LONG = 200, 100_000  # characters of a text that is printed, and of any other
+_LABELS, _FILES, _RECORDS, _DEPTH, _LOGITS = 10_000, 256, 64, 4, 256
+_SIZES = {".json": 1 << 25, ".txt": 1 << 25, ".onnx": (1 << 31) - 1, ".safetensors": 1 << 40}
+"""Formats of a bundle's files, none of which can hold code, and how many bytes each may have at most."""
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?<!\.)")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
+_MARKUP = re.compile(r"<[A-Za-z/!?]")
+_BIDI = frozenset("\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True)
@@ -98,11 +108,11 @@ def parse(raw: bytes, path: Path) -> Manifest:
             raise ValueError("its bytes are not the canonical form of its contents")
     except (ValueError, RecursionError) as error:
         detail = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise IntegrityError(f"{path}: changed or malformed: {detail}; get the bundle again") from error
+        raise IntegrityError(f"{path}: changed or malformed: {detail!s:.200}; get the bundle again") from error
     if content.get("format") != FORMAT:
         raise BundleError(
-            f"{path}: format {content.get('format')!r}, written by Lilliput {content.get('lilliput')!r}; this is "
-            f"Lilliput {__version__}, which reads format {FORMAT}: install the version that wrote the bundle"
+            f"{path}: format {content.get('format')!r:.80}, written by Lilliput {content.get('lilliput')!r:.80}; "
+            f"this is Lilliput {__version__}, which reads format {FORMAT}: install the version that wrote the bundle"
         )
     _check_fields(content, path)
     content["files"] = {name: FileEntry(**entry) for name, entry in content["files"].items()}
@@ -135,15 +145,41 @@ def _whole(value: Any, low: int = 0, high: int | None = None) -> bool:
 
 def _text(value: Any) -> bool:
     # A lone surrogate can be escaped in JSON, but neither printed nor written to a file.
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+    if not isinstance(value, str) or len(value) > _LONG:
+        return False
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(_text(item) for item in value) and len(set(value)) == len(value)
+def _shown(value: Any) -> bool:
+    """A text that is printed and put on pages: nothing that steers a terminal, turns lines round, or begins a tag."""
+    return (
+        _text(value)
+        and len(value) <= _SHOWN
+        and not any(character in _BIDI or unicodedata.category(character) == "Cc" for character in value)
+        and not _MARKUP.search(value)
+    )
+
+
+def _labels(value: Any) -> bool:
+    return _distinct(value) and len(value) <= _LABELS and all(map(_shown, value))
+
+
+def _names(value: Any) -> bool:
+    return _distinct(value) and len(value) <= _RECORDS and all(map(_name, value))
+
+
+def _name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _SHOWN and value.isidentifier() and value.isascii()
+
+
+def _distinct(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value) and len(set(value)) == len(value)
 
 
 def _numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) in (int, float) and math.isfinite(item) for item in value)
+    return isinstance(value, list) and all(
+        (type(item) is float and math.isfinite(item)) or (type(item) is int and abs(item) < 2**63) for item in value
+    )
 
 
 def _table(value: Any, rule: Callable[[Any], bool] = lambda _: True) -> bool:
@@ -154,9 +190,11 @@ def _graph(value: Any) -> bool:
     return (
         _table(value)
         and _text(value.get("file"))
-        and _whole(value.get("opset"), 1)
-        and _table(value.get("operators"), _whole)
-        and _texts(value.get("disabled_optimizers"))
+        and value["file"].endswith(".onnx")
+        and _whole(value.get("opset"), 1, 100)
+        and _table(value.get("operators"), lambda count: _whole(count, 1, 1_000_000))
+        and all(map(_name, value["operators"]))
+        and _names(value.get("disabled_optimizers"))
     )
 
 
@@ -171,24 +209,34 @@ def _input(value: Any) -> bool:
 
 def _prediction(value: Any) -> bool:
     return (
-        _table(value) and _input(value.get("text")) and _text(value.get("precision")) and _numbers(value.get("logits"))
+        _table(value)
+        and _input(value.get("text"))
+        and _text(value.get("precision"))
+        and _numbers(value.get("logits"))
+        and 0 < len(value["logits"]) <= _LOGITS
     )
 
 
 def _file_name(name: str) -> bool:
-    """Whether ``name`` is a relative path with forward slashes that stays below its folder on every system."""
+    """Whether ``name`` is a relative path with forward slashes that stays below its folder, and is one and the same
+    file, on every system; and of a kind that holds data alone."""
     parts = name.split("/")
     return (
-        all(part not in ("", ".", "..") for part in parts)
-        and not any(character in '\\:<>"|?*' or character < " " for character in name)
-        and parts[0] not in (MANIFEST, ".git")
+        len(parts) <= _DEPTH
+        and all(_PART.fullmatch(part) and len(part) <= _SHOWN and not _RESERVED.fullmatch(part) for part in parts)
+        and PurePosixPath(name).suffix in _SIZES
+        and parts[0] != MANIFEST
     )
 
 
 def _file_table(value: Any) -> bool:
     return (
         _table(value, lambda entry: isinstance(entry, dict) and set(entry) == {"sha256", "size"})
-        and all(_file_name(name) and _hash(entry["sha256"]) and _whole(entry["size"]) for name, entry in value.items())
+        and len(value) <= _FILES
+        and all(
+            _file_name(name) and _hash(entry["sha256"]) and _whole(entry["size"], 0, _SIZES[PurePosixPath(name).suffix])
+            for name, entry in value.items()
+        )
         and len({name.casefold() for name in value}) == len(value)  # two names may be one file on another system
     )
 
@@ -197,30 +245,39 @@ def _hash(value: Any) -> bool:
     return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
 
 
+_ONE_LINE = f"at most {_SHOWN} characters, without control characters or HTML"
+
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "format": ("a whole number", _whole),
-    "lilliput": ("a string", _text),
-    "name": ("a string", _text),
-    "task": ("a string", _text),
-    "architecture": ("a string", _text),
-    "labels": ("a list of distinct strings", _texts),
+    "lilliput": ("a short string", _shown),
+    "name": (f"a string of {_ONE_LINE}", _shown),
+    "task": ("a short string", _shown),
+    "architecture": ("a short string", _shown),
+    "labels": (f"a list of at most {_LABELS:,} distinct strings, each {_ONE_LINE}", _labels),
     "max_length": (f"a whole number from 1 to {_MAX_LENGTH_LIMIT}", lambda v: _whole(v, 1, _MAX_LENGTH_LIMIT)),
-    "inputs": ("a list of distinct strings", _texts),
+    "inputs": ("a list of distinct names", _names),
     "graphs": ("precision -> {file, opset, operators, disabled_optimizers}", lambda v: _table(v, _graph) and bool(v)),
     "settings": ("name -> number or list of numbers", lambda v: _table(v, _setting)),
-    "parameters": ("a whole number", _whole),
+    "parameters": ("a whole number below 10^15", lambda v: _whole(v, 0, 10**15)),
     "provenance": ("an object", _table),
     "recipe": ("an object", _table),
-    "seeds": ("a list of whole numbers", lambda v: isinstance(v, list) and all(type(item) is int for item in v)),
-    "versions": ("name -> version, both strings", lambda v: _table(v, _text)),
-    "smoke": ("a list of {text, precision, logits}", lambda v: isinstance(v, list) and all(map(_prediction, v))),
-    "files": ("relative path -> {sha256, size}", _file_table),
+    "seeds": (
+        "a list of whole numbers of 64 bits",
+        lambda v: isinstance(v, list) and all(type(item) is int and abs(item) < 2**63 for item in v),
+    ),
+    "versions": ("name -> version, both short strings", lambda v: _table(v, _shown)),
+    "smoke": (
+        f"a list of at most {_RECORDS} {{text, precision, logits}}",
+        lambda v: isinstance(v, list) and len(v) <= _RECORDS and all(map(_prediction, v)),
+    ),
+    "files": (f"relative path -> {{sha256, size}}, and the path one of a {', '.join(_SIZES)} file", _file_table),
 }
 
 
 def _check_fields(content: dict[str, Any], path: Path) -> None:
     for name in sorted(_RULES.keys() ^ content.keys()):
-        raise BundleError(f"{path}: {name!r} is {'missing' if name in _RULES else 'not a known field of this version'}")
+        fault = "missing" if name in _RULES else "not a known field of this version"
+        raise BundleError(f"{path}: {name!r:.80} is {fault}")
     for name, (expected, rule) in _RULES.items():
         if not rule(content[name]):
             raise BundleError(f"{path}: {name!r} must be {expected}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from lilliput import models
 from lilliput.benchmarks import report, table
+from lilliput.compressing.compression import compress
 from lilliput.config import BenchmarkConfig, DemoConfig, ExportConfig
 from lilliput.demo import Demo
 from lilliput.errors import ConfigError
@@ -23,6 +24,8 @@ from lilliput.steps import (
 )
 from lilliput.train import sources
 from lilliput.train.evaluate import Progress
+
+__all__ = ["benchmark", "compress", "demo", "export"]
 
 
 def export(config: ExportConfig, progress: Progress | None = None) -> dict[str, Any]:

@@ -7,11 +7,13 @@ Lists are answered by several threads instead. A `Model` may be called from any 
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,17 @@ from tokenizers import Encoding
 from lilliput import hub, sessions, tasks
 from lilliput.bundle import Bundle, Manifest
 from lilliput.errors import BundleError, ConfigError, InputError, LilliputError
+from lilliput.guards import model as guard
 from lilliput.machine import usable_cores
+from lilliput.parallel import for_each
 from lilliput.tasks import Task, Tokens
 from lilliput.tokenization import TextEncoder, WindowEncoder
 
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-
 CHARACTERS = 256
 """Characters a token of ``max_length`` that are read of a text of which only the first tokens count."""
+
+RESERVED = frozenset({"self", "items", "predictions", "item", "prediction", "names", "settings", "tokenizer"})
+"""Names that no option has: what answers are made of."""
 
 SMOKE = 256
 """Outputs of a recorded prediction: of a head over a vocabulary there are millions."""
@@ -46,6 +51,7 @@ def load(
     workers: int | None = None,
     providers: str | Sequence[str] = "cpu",
     revision: str | None = None,
+    require_signature: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Load the model of a bundle.
 
@@ -57,11 +63,13 @@ def load(
         providers: where the graph runs: "cpu", "cuda", "tensorrt", "openvino", "coreml", "directml", several of them in
             order, or "auto" (see `lilliput.sessions.open_session`).
         revision: branch, tag or commit of a Hub repository.
+        require_signature: PEM file with a public key, by whose private half the bundle must be signed.
 
     Raises:
         ConfigError: ``threads`` or ``workers`` is not a whole number above zero, or a provider can't be had here.
         BundleError: there is no bundle, it lacks the precision, or its graph or tokenizer can't be used.
-        IntegrityError: a file differs from the manifest. Nothing of it was parsed.
+        IntegrityError: a file differs from the manifest, or the bundle is not signed as required, and nothing of it was
+            parsed; or a file holds what no bundle may hold.
         MissingDependencyError: onnxruntime is not installed.
     """
     if not isinstance(bundle, (str, os.PathLike)):
@@ -69,7 +77,7 @@ def load(
     _require_positive("threads", threads)
     workers = max(1, usable_cores() // threads) if workers is None else workers
     _require_positive("workers", workers)
-    opened = Bundle.open(hub.folder_of(bundle, revision))
+    opened = Bundle.open(hub.folder_of(bundle, revision), require_signature=require_signature)
     graphs = opened.manifest.graphs
     chosen = precision or ("int8" if "int8" in graphs else "fp32")
     if chosen not in graphs:
@@ -104,11 +112,12 @@ class Model:
         )
         self._path = bundle.path
         self._graph_path = bundle.path / graph["file"]
-        self.task = _task(manifest, bundle.path)
+        self.task = task_of(manifest, bundle.path)
         kind = type(self.task)
         # Of one text the model reads the first tokens, and nothing else counts: the short way to an answer.
         self._plain = self.task.dimensions == ("labels",) and not self.task.grouped and kind.tokens is Task.tokens
         serialized, weights = bundle.read("tokenizer.json"), bundle.read(graph["file"])  # both hashed, none parsed yet
+        guard.check(bundle.path, manifest, precision, self.task, weights, serialized)
         self._encode = TextEncoder(serialized, max_length=manifest.max_length, path=bundle.path / "tokenizer.json")
         self._reading = threading.Lock()  # a `WindowEncoder` is changed while it reads
         self._windows: WindowEncoder | None = None
@@ -140,12 +149,36 @@ class Model:
             BundleError: the graph fails on an input, or its outputs are not finite.
         """
         parts = {name: options.pop(name) for name in self.task.inputs if name in options}
+        if wrong := sorted(options.keys() & RESERVED):
+            raise ConfigError(f"{wrong[0]}: not an option of {self.task.name}")
         if not parts and len(given) == 1 and type(self.task).asked is Task.asked and self._is_plain(given[0]):
             single, items = isinstance(given[0], str), [given[0]] if isinstance(given[0], str) else given[0]
         else:
             items, single = self.task.asked(*given, **parts)
         answers = self.answers(items, self.predictions(items), **options)
         return self.task.alone(given[0] if given else parts, answers[0]) if single else answers
+
+    def stream(self, inputs: Iterable[Any], **options: Any) -> Iterator[Any]:
+        """The answers to any number of inputs, in their order, at the memory of a few.
+
+        Args:
+            inputs: as a call takes them in a list.
+            options: of the task.
+
+        Raises:
+            InputError: as of a call; answers to earlier inputs were given by then.
+        """
+        rest, first = iter(inputs), 0
+        while some := list(islice(rest, PIECE)):
+            try:
+                yield from self(some, **options)
+            except InputError as error:
+                raise InputError(f"{error}" + (f" (counted from input {first})" if first else "")) from None
+            first += len(some)
+
+    async def ask(self, *given: Any, **options: Any) -> Any:
+        """A call for programs that wait for several things: the event loop goes on meanwhile."""
+        return await asyncio.to_thread(self, *given, **options)
 
     def logits(self, texts: list[str] | tuple[str, ...]) -> NDArray[np.float32]:
         """The graph's outputs for several texts, float32 [n, labels]; 0 rows for an empty list.
@@ -167,7 +200,7 @@ class Model:
         def answer(index: int) -> None:
             result[index] = self._run(*self._encode(texts[index], index), index)
 
-        _for_each(len(texts), self.workers, answer)
+        for_each(len(texts), self.workers, answer)
         return result
 
     def predictions(self, items: Sequence[Any]) -> list[Any]:
@@ -217,7 +250,7 @@ class Model:
             number, window = flat[index]
             found[index] = self._run(window.ids, window.type_ids, number)
 
-        _for_each(len(flat), self.workers, answer)
+        for_each(len(flat), self.workers, answer)
         rest = iter(found)
         return [[next(rest) for _ in some] for some in windows]
 
@@ -311,7 +344,7 @@ class Model:
         return feed
 
     def _check_shape(self, shape: tuple[int, ...], tokens: int) -> None:
-        known = {"labels": len(self.labels), "tokens": tokens}
+        known = {"batch": 1, "labels": len(self.labels), "tokens": tokens}
         dimensions = self.task.dimensions
         if len(shape) != 1 + len(dimensions) or any(
             size != known.get(name, size) for name, size in zip(("batch", *dimensions), shape, strict=True)
@@ -322,7 +355,7 @@ class Model:
 
     def _open_session(self, graph: bytes, disabled_optimizers: list[str], providers: str | Sequence[str]) -> Any:
         try:
-            session = sessions.open_session(
+            return sessions.open_session(
                 graph, threads=self.threads, disabled_optimizers=disabled_optimizers, providers=providers
             )
         except LilliputError:
@@ -330,19 +363,9 @@ class Model:
         except Exception as error:  # onnxruntime's errors share no base class of their own
             version = sessions.onnxruntime().__version__
             raise BundleError(f"{self._graph_path}: onnxruntime {version} can't load it: {error}") from error
-        inputs = {value.name for value in session.get_inputs()}
-        if inputs != set(self.manifest.inputs) or not {"input_ids", "attention_mask"} <= inputs <= set(_INPUTS):
-            raise BundleError(
-                f"{self._graph_path}: inputs {sorted(inputs)}; the manifest says {sorted(self.manifest.inputs)}, "
-                f"and this version can feed {', '.join(_INPUTS)}"
-            )
-        there = {value.name for value in session.get_outputs()}
-        if lacking := [name for name in self._outputs if name not in there]:
-            raise BundleError(f"{self._graph_path}: no output called {lacking[0]!r}")
-        return session
 
 
-def _task(manifest: Manifest, path: Path) -> Task:
+def task_of(manifest: Manifest, path: Path) -> Task:
     """The task of a bundle; raises `BundleError` for one that this version does not know, or whose labels or settings
     don't fit it."""
     if manifest.task not in tasks.names():
@@ -356,46 +379,3 @@ def _task(manifest: Manifest, path: Path) -> Task:
 def _require_positive(name: str, value: object) -> None:
     if type(value) is not int or value < 1:
         raise ConfigError(f"{name}: expected a whole number above zero, got {value!r}")
-
-
-def _for_each(count: int, workers: int, work: Callable[[int], None]) -> None:
-    """Call ``work(0) ... work(count - 1)`` in up to ``workers`` threads, the caller's among them.
-
-    Indices are handed out in order and a failure stops the handing out, so the error raised is that of the lowest
-    failing index, as in a plain loop. No queue of tasks: memory does not grow with ``count``.
-    """
-    if workers == 1 or count < 2:
-        for index in range(count):
-            work(index)
-        return
-    indices = iter(range(count))
-    failures: list[tuple[int, BaseException]] = []
-    hand_out = threading.Lock()
-    stop = threading.Event()
-
-    def loop() -> None:
-        while not stop.is_set():
-            with hand_out:
-                index = next(indices, None)
-            if index is None:
-                return
-            try:
-                work(index)
-            except KeyboardInterrupt:  # reaches the caller's thread only
-                raise
-            except BaseException as error:
-                failures.append((index, error))
-                stop.set()
-
-    helpers = [threading.Thread(target=loop, name="lilliput", daemon=True) for _ in range(min(workers, count) - 1)]
-    try:
-        for helper in helpers:
-            helper.start()
-        loop()
-    finally:
-        stop.set()  # also when Ctrl-C lands here: helpers end with the text at hand
-        for helper in helpers:
-            if helper.ident is not None:
-                helper.join()
-    if failures:
-        raise min(failures, key=lambda failure: failure[0])[1]

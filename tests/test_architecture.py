@@ -14,7 +14,8 @@ FOLDERS = ("lilliput", "train", "export", "compress", "benchmarks")
 HEAVY = ("torch", "transformers", "onnx", "onnxscript", "scipy", "sklearn", "pydantic", "yaml", "datasets", "pandas")
 BASE = {"numpy", "tokenizers", "huggingface_hub", "typer", "rich", "onnxruntime", "lilliput"}
 TORCH_FREE = ("__init__", "bundle", "runtime", "tasks", "timing", "errors", "types")
-OPTIONAL = {"lilliput.bundle": {"onnx"}}  # imported in a try inside a function, done without where it is missing
+OPTIONAL = {"lilliput.signatures": {"cryptography"}}
+"""Imported in a try inside a function, done without where it is missing."""
 EVALUATION = {"sklearn", "scipy", "seqeval"}  # imported inside functions of the task table that only training calls
 MAX_LINES = 400
 
@@ -25,6 +26,7 @@ FLOORS = {
     "lilliput.__main__": "top",
     "lilliput.pipeline": "top",
     "lilliput.demo": "top",
+    "lilliput.compressing": "top",
     "lilliput.steps": "top",
     "lilliput.benchmarks": "benchmarks",
     "lilliput.compress": "compress",
@@ -145,6 +147,8 @@ def test_optional_imports_are_guarded():
         for node in ast.walk(TREES[name]):
             handlers = [ast.unparse(handler.type) for handler in getattr(node, "handlers", []) if handler.type]
             if isinstance(node, ast.Try) and "ImportError" in handlers:
+                guarded |= {id(inner) for statement in node.body for inner in ast.walk(statement)}
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 guarded |= {id(inner) for statement in node.body for inner in ast.walk(statement)}
         for node in ast.walk(TREES[name]):
             if isinstance(node, ast.Import | ast.ImportFrom):

@@ -18,7 +18,7 @@ def test_round_trip(tiny, small_bundle):
     folder = small_bundle("one", smoke=[{"text": "漢字", "precision": "fp32", "logits": [0.5, -1, 2]}], seeds=(1, 2))
     opened = Bundle.open(folder)
     manifest = opened.manifest
-    assert (manifest.format, manifest.name, manifest.task) == (1, "one", "classification")
+    assert (manifest.format, manifest.name, manifest.task) == (2, "one", "classification")
     assert (manifest.labels, manifest.seeds) == (tiny.LABELS, (1, 2))
     assert manifest.smoke == [{"text": "漢字", "precision": "fp32", "logits": [0.5, -1, 2]}]
     assert sorted(manifest.files) == ["onnx/model.onnx", "tokenizer.json"]
@@ -158,6 +158,7 @@ def test_external_data_is_refused(tiny, tmp_path):
     )
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx/model.onnx").write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    (tmp_path / "tokenizer.json").write_text("{}")
     write_manifest(tmp_path, **tiny.manifest_fields(tmp_path))
     with pytest.raises(IntegrityError, match=r"onnx/model\.onnx: tensor 'w' lies in another file"):
         verify(tmp_path)

@@ -21,8 +21,8 @@ from lilliput import cli
 
 pytestmark = pytest.mark.usefixtures("quick_training")
 
-COMMANDS = ["demo", "finetune", "distill", "prune", "export", "quantize", "benchmark", "predict", "verify", "doctor"]
-COMMANDS += ["data fetch", "data check", "tokenizer train", "pretrain"]
+COMMANDS = ["demo", "finetune", "distill", "prune", "export", "quantize", "benchmark", "serve", "predict"]
+COMMANDS += ["compress", "verify", "sign", "doctor", "data fetch", "data check", "tokenizer train", "pretrain"]
 
 
 @pytest.fixture(autouse=True)

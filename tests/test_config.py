@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lilliput import cli
 from lilliput.config import (
     BenchmarkConfig,
+    CompressConfig,
     Config,
     DataConfig,
     DemoConfig,
@@ -32,6 +33,7 @@ CONFIGS = {
     "pretrain": PretrainConfig,
     "finetune": FinetuneConfig,
     "distill": DistillConfig,
+    "compress": CompressConfig,
     "export": ExportConfig,
     "quantize": QuantizeConfig,
     "benchmark": BenchmarkConfig,
@@ -42,6 +44,7 @@ NEEDED = {
     PretrainConfig: {"corpus": ("c",), "model": "m", "out": "o"},
     FinetuneConfig: {"out": "o"},
     DistillConfig: {"teacher": "t", "out": "o"},
+    CompressConfig: {"teacher": "t", "out": "o"},
     ExportConfig: {"model": "m", "out": "o"},
     QuantizeConfig: {"model": "m", "out": "o"},
     BenchmarkConfig: {"bundles": ("a", "b"), "out": "o"},

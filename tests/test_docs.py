@@ -22,11 +22,14 @@ PAGE_OF = {
     "finetune": "train",
     "distill": "distill",
     "prune": "prune",
+    "compress": "compress",
     "export": "export",
     "quantize": "quantize",
     "benchmark": "benchmark",
     "predict": "predict",
     "verify": "predict",
+    "sign": "predict",
+    "serve": "serve",
     "doctor": "predict",
 }
 COMMAND_OF = {"train": "finetune"}
@@ -49,7 +52,8 @@ GROUPS = {name.split()[0] for name in COMMANDS if " " in name}
 
 
 def flags_of(command):
-    return {flag for parameter in command.params for flag in parameter.opts if flag.startswith("-")} | {"--help", "-h"}
+    every = [flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)]
+    return {flag for flag in every if flag.startswith("-")} | {"--help", "-h"}
 
 
 def blocks(path, language):

@@ -86,7 +86,7 @@ def file_table(name="a", sha256=HASH, size=1):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("format", value) for value in (2, "1", None, 1.5)),
+        *(("format", value) for value in (3, "2", None, 2.5)),
         *(("name", value) for value in (None, 1, "\ud800")),
         *(("labels", value) for value in (["a", "a"], "ab", [1, 2], None)),
         *(("max_length", value) for value in (0, -1, True, 12.0, "12", 10**9, None)),

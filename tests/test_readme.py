@@ -132,7 +132,7 @@ def test_the_bundles_verify_and_predict(beside, name):
     path = f"runs/demo/bundles/{name}"
     checked = CliRunner().invoke(cli.app, ["verify", path])
     assert checked.exit_code == 0, checked.output
-    assert f"{MANIFEST}: format 1, digest correct" in checked.stdout
+    assert f"{MANIFEST}: format 2, digest correct" in checked.stdout
     assert checked.stdout.count("2 smoke predictions (") == 2
     answered = CliRunner().invoke(cli.app, ["predict", path, "a joy from start to finish", "漢字 and مرحبا 😀"])
     assert answered.exit_code == 0, answered.output

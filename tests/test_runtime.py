@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lilliput
-from lilliput import runtime
+from lilliput import parallel, runtime
 from lilliput.bundle import MANIFEST, write_manifest
 from lilliput.errors import BundleError, ConfigError, InputError, MissingDependencyError
 from lilliput.runtime import load
@@ -302,7 +302,7 @@ def test_the_lowest_failure_is_raised_and_the_rest_is_not_begun():
     for workers in (1, 2, 8):
         begun.clear()
         with pytest.raises(ValueError, match=r"^5$"):
-            runtime._for_each(10_000, workers, work)
+            parallel.for_each(10_000, workers, work)
         assert len(begun) < 5 + 2 * workers
 
 
@@ -317,12 +317,12 @@ def test_a_later_failure_that_comes_first_does_not_win():
         raise ValueError("second")
 
     with pytest.raises(ValueError, match="first"):
-        runtime._for_each(2, 2, work)
+        parallel.for_each(2, 2, work)
 
 
 def test_every_index_once():
     done = []
-    runtime._for_each(1000, 8, done.append)
+    parallel.for_each(1000, 8, done.append)
     assert sorted(done) == list(range(1000))
 
 

@@ -173,12 +173,12 @@ HUGE = {
 
 @pytest.mark.parametrize("name", HUGE)
 @pytest.mark.parametrize("max_length", [24, 128, 512])
-def test_ten_megabytes_take_under_half_a_second(make, name, max_length):
+def test_ten_megabytes_take_no_time(make, name, max_length):
     encode = make(max_length)
     text = HUGE[name] * (10_000_000 // len(HUGE[name]))
     start = time.perf_counter()
     ids, _ = encode(text, 0)
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 1.5  # 0.1 on a machine that does nothing else; all of it takes 20
     assert len(ids) <= max_length
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lilliput import bundle
+from lilliput.guards import graphs as onnx_graphs
 
 LABELS = ("negative", "neutral", "positive")
 MAX_LENGTH = 24
@@ -110,6 +111,15 @@ def quantize(source: Path, target: Path) -> None:
         logging.disable(logging.NOTSET)
 
 
+def describe(path: Path) -> dict[str, Any]:
+    """Opset and operators of a graph; of a file that is none, what a manifest could say."""
+    try:
+        graph = onnx_graphs.read(path.read_bytes())
+    except onnx_graphs.Malformed:
+        return {"opset": 18, "operators": {"MatMul": 1}}
+    return {"opset": graph.opsets.get("", 18), "operators": graph.operators}
+
+
 def manifest_fields(staging: Path, **changes: Any) -> dict[str, Any]:
     """Fields of a manifest that fit `build`; no smoke predictions."""
     graphs = {"fp32": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx"}
@@ -121,7 +131,7 @@ def manifest_fields(staging: Path, **changes: Any) -> dict[str, Any]:
         "max_length": MAX_LENGTH,
         "inputs": ("input_ids", "attention_mask", "token_type_ids"),
         "graphs": {
-            precision: {"file": file, "opset": 18, "operators": {"MatMul": 1}, "disabled_optimizers": []}
+            precision: {"file": file, **describe(staging / file), "disabled_optimizers": []}
             for precision, file in graphs.items()
             if (staging / file).exists()
         },

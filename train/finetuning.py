@@ -174,16 +174,21 @@ def _finetune(
     settings = task.fit(validation, dataset.validation.targets)
     models.note(model, task=task.name, settings=settings, max_length=config.max_length)
     models.save(model, tokenizer, folder, task)
-    test = ask(dataset.test.inputs, settings=settings)
     figures = functools.partial(task.metrics, names=dataset.label_names, settings=settings)
-    return {
+    found = {
         "model": str(config.model),
         "task": task.name,
         "validation": figures(validation, dataset.validation.targets),
         "best_epoch": best["epoch"],
+        "settings": settings,
+    }
+    if not len(dataset.test):  # a search measures its teacher when it is over
+        return found
+    test = ask(dataset.test.inputs, settings=settings)
+    return {
+        **found,
         "test": figures(test, dataset.test.targets),
         "n_test": len(dataset.test),
-        "settings": settings,
         "evaluation": evaluation.write(
             folder, task, test, dataset, settings, validation=validation, slice_column=config.slice_column
         ),
@@ -248,12 +253,13 @@ def model_source(model: str) -> str | Path:
     return embedded.fetch_checkpoint() if model == "embedded" else model
 
 
-def adopt_stage(run: Run, name: str, teacher: str, dataset: Dataset) -> Stage:
+def adopt_stage(run: Run, name: str, teacher: str, dataset: Dataset, revision: str | None = None) -> Stage:
     """A stage that takes a classifier fine-tuned elsewhere as it is, once its labels are seen to be the data's."""
-    identity = {"teacher_fingerprint": models.fingerprint(teacher), "data_fingerprint": dataset.fingerprint}
+    identity = {"teacher_fingerprint": models.fingerprint(teacher, revision), "data_fingerprint": dataset.fingerprint}
 
     def work(folder: Path) -> dict[str, Any]:
-        tokenizer, model = models.load_tokenizer(teacher), models.load_finetuned_classifier(teacher)
+        tokenizer = models.load_tokenizer(teacher, revision)
+        model = models.load_finetuned_classifier(teacher, revision)
         # Everything after this stage may count on the data's order of labels.
         classifier_head.reorder_labels(model, models.match_labels(model, dataset.label_names, teacher))
         models.save(model, tokenizer, folder)

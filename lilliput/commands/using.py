@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 import lilliput
-from lilliput.commands import answers
-from lilliput.errors import BundleError, ConfigError
-from lilliput.flags import Json, Revision, Task
+from lilliput.commands import answers, files
+from lilliput.errors import BundleError, ConfigError, DataError, InputError
+from lilliput.flags import Json, PairColumn, Revision, Task
+from lilliput.flags import TextColumn as TextColumnFlag
 from lilliput.shell import console, lines_of_standard_input, need_toolkit, write_result
+
+BATCH = 256
+"""Rows of a file that are answered at a time."""
 
 _FLAGS = {"text_pair": "--pair", "question": "--question", "context": "--context"}
 """The flag of each part of an input."""
@@ -36,12 +43,25 @@ def predict(
         str | None,
         typer.Option(help="Of a bundle: cpu (default), cuda, tensorrt, openvino, coreml, directml, or auto."),
     ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--in", help="File of inputs: .txt (a text a line), .csv, .tsv, .jsonl or .parquet.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File of answers beside them: .csv, .tsv, .jsonl or .parquet.")
+    ] = None,
+    text_column: TextColumnFlag = None,
+    pair_column: PairColumn = None,
     json_file: Json = None,
 ) -> None:
     """Answer texts with a bundle, or with a model as 'lilliput finetune' or anybody else saved it.
 
-    Example: `lilliput predict runs/demo/bundles/student-l2 "a joy from start to finish"`
+    Example: `lilliput predict runs/demo/bundles/student-l2 "a joy from start to finish"`, or
+    `lilliput predict runs/demo/bundles/student-l2 --in texts.csv --out labels.parquet`
     """
+    if (source is None) != (out is None):
+        raise ConfigError("--in, --out: give both, the file of inputs and that of answers, or neither")
+    if source and (texts or json_file):
+        raise ConfigError("--in: texts are read from the file, and answers go to --out; leave out texts and --json")
     parts = {"text_pair": pair, "question": question, "context": context}
     given = {name: text for name, text in parts.items() if text is not None}
     loaded: Any
@@ -54,9 +74,48 @@ def predict(
     else:
         _refuse(model, "a Hugging Face model", {"--precision": precision, "--threads": threads, "--provider": provider})
         loaded = _in_torch(model, task, revision)
+    if source and out:
+        count = _answer_file(loaded, source, out, {"text": text_column, "pair": pair_column}, given)
+        typer.echo(f"{count:,} answers written to {out}")
+        return
     found = _answer(loaded, texts, given)
     if json_file:
         write_result(json_file, found)
+
+
+def _answer_file(
+    model: Any, source: Path, out: Path, chosen: Mapping[str, str | None], given: Mapping[str, str]
+) -> int:
+    """Answer the rows of a file, some at a time, and write them with their answers; how many they are."""
+    rows, count, where = files.read(source), 0, {}
+    with files.Writer(out) as writer, _counter(source) as tell:
+        while some := list(islice(rows, BATCH)):
+            if not where:
+                where = files.columns(model.task, some[0][1], chosen, source)
+            asked = []
+            for place, row in some:
+                parts = {part: row.get(column) for part, column in where.items()}
+                if wrong := [where[part] for part, value in parts.items() if not isinstance(value, str)]:
+                    raise DataError(f"{place}: the column {wrong[0]!r} holds no text")
+                asked.append({**parts, **given})
+            try:
+                answered = model(asked)
+            except InputError as error:
+                raise InputError(f"{some[0][0]} and on: {error}") from None
+            writer.write([{**row, **files.answer_columns(one)} for (_, row), one in zip(some, answered, strict=True)])
+            count += len(some)
+            tell(count)
+    return count
+
+
+@contextlib.contextmanager
+def _counter(source: Path) -> Iterator[Callable[[int], None]]:
+    """Says on a terminal how many rows are answered."""
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console(), transient=True
+    ) as progress:
+        bar = progress.add_task(str(source), total=None)
+        yield lambda count: progress.update(bar, description=f"{source}: {count:,} rows")
 
 
 def _is_bundle(place: str) -> bool:
@@ -103,19 +162,35 @@ def _answer(model: Any, texts: Sequence[str] | None, given: Mapping[str, str]) -
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    require_signature: Annotated[
+        Path | None, typer.Option(help="Public key, as PEM file; the bundle must be signed with its private half.")
+    ] = None,
     json_file: Json = None,
 ) -> None:
-    """Check a bundle: every file's hash, no file too many, and that it answers as it did when it was made.
+    """Check a bundle: every file's hash and contents, no file too many, and that it answers as when it was made.
 
     Example: `lilliput verify runs/demo/bundles/student-l2`
     """
     from lilliput.bundle import verify as check
 
-    lines = check(bundle)
+    lines = check(bundle, require_signature=require_signature)
     for line in lines:
         typer.echo(line)
     if json_file:
         write_result(json_file, {"bundle": str(bundle), "checks": lines})
+
+
+def sign(
+    bundle: Annotated[Path, typer.Argument(help="Folder of a bundle.")],
+    key: Annotated[Path, typer.Option(help="Private key, as PEM file: openssl genpkey -algorithm ed25519 -out KEY.")],
+) -> None:
+    """Sign a bundle, so that others can tell who made it: 'lilliput verify --require-signature' checks it.
+
+    Example: `lilliput sign runs/demo/bundles/student-l2 --key release.pem`
+    """
+    from lilliput import signatures
+
+    typer.echo(f"signed: {signatures.sign(bundle, key)}")
 
 
 def doctor(json_file: Json = None) -> None:

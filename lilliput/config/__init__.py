@@ -15,13 +15,17 @@ from lilliput.config.base import (
     build,
 )
 from lilliput.config.compression import TARGETS, DistillConfig, PruneConfig
+from lilliput.config.searching import GOALS, CompressConfig
+from lilliput.config.serving import ServeConfig
 from lilliput.config.shipping import BenchmarkConfig, DemoConfig, ExportConfig, QuantizeConfig
 from lilliput.config.training import FinetuneConfig, PretrainConfig, TokenizerConfig
 
 __all__ = [
+    "GOALS",
     "LARGEST",
     "TARGETS",
     "BenchmarkConfig",
+    "CompressConfig",
     "Config",
     "CorpusConfig",
     "DataConfig",
@@ -33,6 +37,7 @@ __all__ = [
     "PretrainConfig",
     "PruneConfig",
     "QuantizeConfig",
+    "ServeConfig",
     "TextDataConfig",
     "TokenizerConfig",
     "TrainingConfig",

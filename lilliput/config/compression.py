@@ -79,6 +79,24 @@ _UNITS = {
 """What a value may be followed by, and how many milliseconds or bytes that is."""
 
 
+def with_unit(name: str, value: Any) -> Any:
+    """A value of the setting ``name`` in milliseconds or bytes; what is no text stays as it is.
+
+    Raises:
+        ValueError: it is no number with one of the units.
+    """
+    units = _UNITS[name]
+    if not isinstance(value, str):
+        return value
+    number = value.strip().lower().rstrip("abcdefghijklmnopqrstuvwxyz ")
+    unit = value.strip().lower().removeprefix(number).strip()
+    try:
+        return float(number) * units[unit]
+    except (ValueError, KeyError):
+        named = ", ".join(name for name in units if name)
+        raise ValueError(f"must be a number, with one of {named} behind it if it likes") from None
+
+
 class PruneConfig(TrainingConfig):
     """``lilliput prune``: a smaller dense model that meets a target."""
 
@@ -114,16 +132,7 @@ class PruneConfig(TrainingConfig):
     @field_validator("latency", "size", mode="before")
     @classmethod
     def _with_unit(cls, value: Any, info: ValidationInfo) -> Any:
-        units = _UNITS[str(info.field_name)]
-        if not isinstance(value, str):
-            return value
-        number = value.strip().lower().rstrip("abcdefghijklmnopqrstuvwxyz ")
-        unit = value.strip().lower().removeprefix(number).strip()
-        try:
-            return float(number) * units[unit]
-        except (ValueError, KeyError):
-            named = ", ".join(name for name in units if name)
-            raise ValueError(f"must be a number, with one of {named} behind it if it likes") from None
+        return with_unit(str(info.field_name), value)
 
     @field_validator("objective", mode="before")
     @classmethod

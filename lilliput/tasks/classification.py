@@ -64,7 +64,9 @@ class Classification(Task):
         **options: Any,
     ) -> Any:
         """``{"label", "score"}``, or with ``top_k`` other than 1 a list of those, best first."""
-        return self.postprocess(prediction[None], names, **{"top_k": 1, **options})[0]
+        if options.keys() - {"top_k"}:
+            raise ConfigError(f"{min(options.keys() - {'top_k'})}: {self.name} has the option top_k")
+        return self.postprocess(prediction[None], names, options.get("top_k", 1))[0]
 
     def alone(self, given: Any, answer: Any) -> Any:
         """A list even for one text, as the text-classification pipeline of transformers has it."""

@@ -315,7 +315,7 @@ def test_wrong_arguments_are_named(predict, saved, head, arguments, message):
         predict(saved(head), *arguments)
 
 
-@pytest.mark.parametrize("flags", [["--pair", "b"], ["--question", "q"], ["--task", "regression"], ["--revision", "r"]])
+@pytest.mark.parametrize("flags", [["--task", "regression"], ["--revision", "r"]])
 def test_what_a_bundle_does_not_take_is_named(predict, tiny_bundle, flags):
     with pytest.raises(ConfigError, match=f"{flags[0]}: .* is a bundle, which does not take it"):
         predict(tiny_bundle, "a joy", *flags)

@@ -1,0 +1,1 @@
+"""What quantization promises, and the commands that measure it."""

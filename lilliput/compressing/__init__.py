@@ -1,0 +1,1 @@
+"""``lilliput compress``: the search for the models that a target asks for."""

@@ -1,0 +1,204 @@
+"""What is known of teacher and data before any candidate is made: all of it measured, and kept as a stage's result."""
+
+from __future__ import annotations
+
+import functools
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from lilliput import encoder, models, runtime, tasks, timing
+from lilliput.compress import latency
+from lilliput.config import CompressConfig
+from lilliput.train import features, loop
+from lilliput.train.data import Dataset
+from lilliput.train.evaluate import Progress, outputs_of
+
+TIMED = 200
+"""Training texts that latencies are measured on at most."""
+
+ROUNDS = 10
+"""Rounds in which teacher and candidate take turns."""
+
+ALONE = 5
+"""Rounds that the teacher is timed alone."""
+
+_BATCH, _BATCHES = 16, 4
+"""Texts and batches that training is timed with."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that the teacher takes for a text on this machine, in batches: to train on it, and to read it; and those
+    that a fresh process takes to begin."""
+
+    train_s: float
+    read_s: float
+    start_s: float = 2.5
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Teacher and data, for those who propose candidates.
+
+    Attributes:
+        layers, hidden, heads, ffn, vocabulary: of the teacher.
+        texts, transfer, validation, test: how many there are.
+        score: the task's metric on validation at ``precision``, larger being better.
+        ms, bytes: median latency of a text, and size of what an app needs.
+        by_layers: predicted speedup of the teacher's first 1, 2, ... layers, from the table of latencies.
+        fastest: predicted speedup with no layer at all: what tokenizer, tables and head leave.
+        pace: of the teacher's training.
+        export_s: seconds that its export took, gates included.
+    """
+
+    layers: int
+    hidden: int
+    heads: int
+    ffn: int
+    vocabulary: int
+    texts: int
+    transfer: int
+    validation: int
+    test: int
+    score: float
+    ms: float
+    bytes: int
+    by_layers: tuple[float, ...]
+    fastest: float
+    pace: Pace
+    export_s: float = 30.0
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Situation:
+        """The situation whose `to_dict` this is."""
+        return cls(**{**plain, "by_layers": tuple(plain["by_layers"]), "pace": Pace(**plain["pace"])})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**asdict(self), "by_layers": list(self.by_layers)}
+
+
+def timed_texts(dataset: Dataset, seed: int) -> list[str]:
+    """Training texts to measure latency on."""
+    texts = dataset.train.texts
+    return random.Random(f"{seed} timing").sample(texts, min(TIMED, len(texts)))
+
+
+def milliseconds(bundle: Path, texts: Sequence[str], config: CompressConfig) -> float:
+    """Median latency of single texts, as the benchmark has it: of a few rounds the middle one's."""
+    model = runtime.load(bundle, precision=config.precision, threads=config.threads, workers=1)
+
+    def answer(text: str) -> Any:
+        return model.logits([text])
+
+    timing.warm_up(answer, texts)
+    return median(timing.percentiles(timing.time_each(answer, texts)[1]).p50 for _ in range(ALONE))
+
+
+def score_of(bundle: Path, dataset: Dataset, precision: str) -> float:
+    """The task's metric on validation of a bundle, on the path of an app; larger is better."""
+    task = tasks.get(dataset.task)
+    model = runtime.load(bundle, precision=precision)
+    found = model.predictions(dataset.validation.inputs)
+    settings = task.fit(found, dataset.validation.targets)
+    return oriented(task.metrics(found, dataset.validation.targets, dataset.label_names, settings), task.name)
+
+
+def oriented(metrics: dict[str, float], task: str) -> float:
+    """The task's own metric, turned round where smaller is better."""
+    known = tasks.get(task)
+    value = float(metrics[known.metric])
+    return -value if known.metric in known.falling else value
+
+
+def look(
+    config: CompressConfig,
+    teacher: Path,
+    bundle: Path,
+    dataset: Dataset,
+    pace: Pace,
+    progress: Progress | None = None,
+) -> Situation:
+    """Measure the teacher, and predict what its parts would take."""
+    model, tokenizer = models.load_finetuned(tasks.get(dataset.task), teacher), models.load_tokenizer(teacher)
+    texts = timed_texts(dataset, config.seed)
+    table = latency.measure(
+        model,
+        tokenizer,
+        texts,
+        precision=config.precision,
+        max_length=config.max_length,
+        threads=config.threads,
+        progress=progress,
+    )
+    shape, blocks = encoder.shape_of(model), encoder.block_shapes_of(model)
+    whole = table.total(blocks)
+    return Situation(
+        layers=shape.layers,
+        hidden=shape.hidden,
+        heads=shape.heads,
+        ffn=shape.ffn,
+        vocabulary=shape.vocabulary,
+        texts=len(dataset.train),
+        transfer=len(dataset.transfer),
+        validation=len(dataset.validation),
+        test=len(dataset.test),
+        score=score_of(bundle, dataset, config.precision),
+        ms=milliseconds(bundle, texts, config),
+        bytes=runtime.load(bundle, precision=config.precision).opened_bytes,
+        by_layers=tuple(whole / table.total(blocks[-count:]) for count in range(1, len(blocks) + 1)),
+        fastest=whole / max(table.rest(), 1e-6 * whole),
+        pace=pace,
+    )
+
+
+def pace_of(source: str | Path, dataset: Dataset, config: CompressConfig) -> Pace:
+    """Time a few steps of training, and of reading, on real texts; and how long a process takes to begin."""
+    task = tasks.get(dataset.task)
+    tokenizer = models.load_tokenizer(source, config.revision)
+    model = models.load_for(task, source, dataset.label_names, config.revision)
+    models.check_length(model, config.max_length)
+    device = loop.pick_device(config.device)
+    model.to(device)
+    draw = random.Random(f"{config.seed} pace")
+    inputs = draw.choices(dataset.train.inputs, k=_BATCH * _BATCHES)
+    windows = [window for (window, *_) in features.windows_of(task, tokenizer, inputs, config.max_length)]
+    batches = [windows[start : start + _BATCH] for start in range(0, len(windows), _BATCH)]
+    read = functools.partial(outputs_of, model, tokenizer)
+    read(batches[0])
+    step = functools.partial(_step, model, tokenizer)
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import torch"], check=False, capture_output=True)
+    start = time.perf_counter() - began
+    return Pace(_seconds(step, batches), _seconds(read, batches), start)
+
+
+def _step(model: Any, tokenizer: Any, windows: Sequence[Any]) -> None:
+    """Gradients of one batch; the optimizer's step takes little beside them."""
+    model.train()
+    batch = features.Collate(tokenizer)([features.model_inputs(window, tokenizer) for window in windows])
+    output = model(**batch.to(model.device) if hasattr(batch, "to") else batch)
+    loss = output.logits.float().square().mean()
+    loss.backward()
+    model.zero_grad(set_to_none=True)
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _seconds(work: Any, batches: Sequence[Any]) -> float:
+    """Seconds a text: the quickest batch counts, since other work on the machine only ever adds."""
+    found = []
+    for batch in batches:
+        began = time.perf_counter()
+        work(batch)
+        found.append((time.perf_counter() - began) / len(batch))
+    return min(found)
