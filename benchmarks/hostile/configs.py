@@ -18,6 +18,11 @@ def _key(forge: Forge, name: str, **keys: Any) -> None:
     forge.seal()
 
 
+def _trusting(forge: Forge, name: str) -> None:
+    """A configuration that asks for its own code to be run."""
+    _key(forge, name, **{"trust_remote_code": True})
+
+
 def _bytes(forge: Forge, name: str, data: bytes) -> None:
     forge.write(name, data)
     forge.seal()
@@ -40,7 +45,7 @@ CASES = tuple(
             _key, name=CONFIG, text_config={"parts": [{"auto_map": {"AutoConfig": "evil.Evil"}}]}
         ),
         "pipelines of its own": partial(_key, name=CONFIG, custom_pipelines={"x": {"impl": "evil.Evil"}}),
-        "a configuration that trusts itself": partial(_key, name=CONFIG, **{"trust_remote_code": True}),
+        "a configuration that trusts itself": partial(_trusting, name=CONFIG),
         "a module that is a system call": partial(_modules, kind="os.system"),
         "a module of another package": partial(_modules, kind="evil.models.Transformer"),
         "a configuration that is a pickle": partial(_bytes, name=CONFIG, data=PICKLE),

@@ -110,7 +110,8 @@ class Client:
 
     async def arrivals(self, rate: float, seconds: float, seed: int) -> Seen:
         """Texts that come at random times, ``rate`` a second in the mean."""
-        draw, seen, asked = random.Random(seed), Seen(), set()
+        draw, seen = random.Random(seed), Seen()
+        asked: set[asyncio.Task[None]] = set()
         start, due = time.perf_counter(), 0.0
         while due < seconds:
             due += draw.expovariate(rate)

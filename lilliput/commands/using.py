@@ -87,7 +87,8 @@ def _answer_file(
     model: Any, source: Path, out: Path, chosen: Mapping[str, str | None], given: Mapping[str, str]
 ) -> int:
     """Answer the rows of a file, some at a time, and write them with their answers; how many they are."""
-    rows, count, where = files.read(source), 0, {}
+    rows, count = files.read(source), 0
+    where: dict[str, str] = {}
     with files.Writer(out) as writer, _counter(source) as tell:
         while some := list(islice(rows, BATCH)):
             if not where:

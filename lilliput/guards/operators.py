@@ -88,8 +88,8 @@ def _reshape(node: Node, given: Any) -> Value:
     free = [place for place, size in enumerate(wanted) if size == -1]
     rest = math.prod(size for size in wanted if size != -1)
     if len(free) == 1 and rest > 0:
-        wanted[free[0]] = value.count // rest
-    if min(wanted, default=0) < 0 or math.prod(wanted) != value.count:
+        wanted[free[0]] = value.elements // rest
+    if min(wanted, default=0) < 0 or math.prod(wanted) != value.elements:
         raise Malformed(f"shape {list(value.shape)} as {wanted}")
     numbers = None if value.numbers is None else value.numbers.reshape(wanted)
     return value._replace(shape=tuple(wanted), numbers=numbers)

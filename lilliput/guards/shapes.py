@@ -53,8 +53,8 @@ def work_of(node: Node, given: Given, made: Sequence[Value]) -> int:
     """Products that an operator adds up; an element that is moved, or put through a function, counts as `MOVED`."""
     inner = operators.INNER.get(node.operator)
     if inner is not None:
-        return made[0].count * inner(node, given)
-    return MOVED * sum(value.count for value in (*given, *made) if value is not None)
+        return made[0].elements * inner(node, given)
+    return MOVED * sum(value.elements for value in (*given, *made) if value is not None)
 
 
 def of_tensor(tensor: Tensor, data: bytes) -> Value:

@@ -88,7 +88,7 @@ def _check_model(model: Any, rows: int) -> None:
         raise Fault(f"model: none of {', '.join(_MODELS)}")
     vocabulary = model.get("vocab")
     if model["type"] == "Unigram":
-        pairs = vocabulary if isinstance(vocabulary, list) else [None]
+        pairs: list[Any] = vocabulary if isinstance(vocabulary, list) else [None]
         if not all(isinstance(one, list) and len(one) == 2 and type(one[0]) is str for one in pairs):
             raise Fault("model: vocab is no list of tokens and scores")
         words, ids = [one[0] for one in pairs], range(len(pairs))
@@ -209,7 +209,8 @@ def _check_template(step: dict[str, Any], rows: int) -> None:
     special = step.get("special_tokens") or {}
     if not isinstance(special, dict) or len(pieces) > STEPS:
         raise Fault(f"post_processor: more than {STEPS} pieces")
-    ids = [number for token in special.values() for number in (token.get("ids") if isinstance(token, dict) else [None])]
+    each = [token.get("ids") if isinstance(token, dict) else None for token in special.values()]
+    ids: list[Any] = [number for some in each for number in (some if isinstance(some, list) else [None])]
     ids += [step[key][1] for key in ("sep", "cls") if isinstance(step.get(key), list) and len(step[key]) == 2]
     if len(ids) > STEPS or not all(type(number) is int for number in ids):
         raise Fault(f"post_processor: more than {STEPS} special tokens, or ids that are no whole numbers")

@@ -27,14 +27,14 @@ class Value(NamedTuple):
     origin: str = ""
 
     @property
-    def count(self) -> int:
+    def elements(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def bytes(self) -> int:
         """Bytes in memory."""
-        return (self.count * BITS.get(self.type, 64) + 7) // 8
+        return (self.elements * BITS.get(self.type, 64) + 7) // 8
 
 
 Given = Sequence[Value | None]

@@ -179,7 +179,7 @@ def _schema(model: Model, limits: Limits) -> type[BaseModel]:
     needed = names if model.task.both else names[:1]
     fields: dict[str, Any] = {name: (part, ...) if name in needed else (part | None, None) for name in names}
     one = create_model("Input", __config__=ConfigDict(extra="forbid"), **fields)
-    several: Any = Annotated[list[part | one], Field(min_length=1, max_length=limits.texts)]  # type: ignore[valid-type]
+    several: Any = Annotated[list[part | one], Field(min_length=1, max_length=limits.texts)]
     request = create_model(
         "Request",
         __config__=ConfigDict(extra="forbid"),
