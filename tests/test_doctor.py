@@ -10,7 +10,7 @@ from rich.console import Console
 from lilliput import doctor
 from lilliput.machine import Cpu
 
-BASE = {"numpy": "2.0", "tokenizers": "0.22", "typer": "0.20", "rich": "14.0"}
+BASE = {"numpy": "2.0", "tokenizers": "0.22", "huggingface-hub": "1.0", "typer": "0.20", "rich": "14.0"}
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def installed(monkeypatch, tmp_path):
 
 def test_groups_come_from_the_metadata():
     groups = doctor._required()
-    assert set(groups["base"]) == {"numpy", "tokenizers", "typer", "rich"}
+    assert set(groups["base"]) == {"numpy", "tokenizers", "huggingface-hub", "typer", "rich"}
     assert groups["runtime"] == ["onnxruntime", "onnxruntime-gpu"]
     assert "torch" in groups["toolkit"]
     assert "pytest" in groups["dev"]
