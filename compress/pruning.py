@@ -153,6 +153,7 @@ class Pruning:
         known = self.planners.get(key := self._known_by(source))
         texts = known.texts if known else self._texts(model, tokenizer)
         scratch = folder / "timed"
+        shutil.rmtree(scratch, ignore_errors=True)  # left half-written by a run that was killed, perhaps
         goal = self._goal_for(texts.lengths, scratch).on_the_way(share)
         planner = known or self._planner(model, texts, goal)
         self.planners[key] = planner

@@ -233,10 +233,7 @@ def _file_table(value: Any) -> bool:
     return (
         _table(value, lambda entry: isinstance(entry, dict) and set(entry) == {"sha256", "size"})
         and len(value) <= _FILES
-        and all(
-            _file_name(name) and _hash(entry["sha256"]) and _whole(entry["size"], 0, _SIZES[PurePosixPath(name).suffix])
-            for name, entry in value.items()
-        )
+        and all(_hash(entry["sha256"]) and _whole(entry["size"]) for entry in value.values())
         and len({name.casefold() for name in value}) == len(value)  # two names may be one file on another system
     )
 
@@ -270,7 +267,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         f"a list of at most {_RECORDS} {{text, precision, logits}}",
         lambda v: isinstance(v, list) and len(v) <= _RECORDS and all(map(_prediction, v)),
     ),
-    "files": (f"relative path -> {{sha256, size}}, and the path one of a {', '.join(_SIZES)} file", _file_table),
+    "files": ("relative path -> {sha256, size}, no two paths alike but for case", _file_table),
 }
 
 
@@ -281,6 +278,15 @@ def _check_fields(content: dict[str, Any], path: Path) -> None:
     for name, (expected, rule) in _RULES.items():
         if not rule(content[name]):
             raise BundleError(f"{path}: {name!r} must be {expected}")
+    for name, entry in content["files"].items():
+        if not _file_name(name):
+            raise BundleError(
+                f"{path}: 'files' lists {name!r:.80}; a bundle's files are {', '.join(_SIZES)}, at most {_DEPTH} "
+                "folders deep, and named in letters, digits, '_', '-' and '.'"
+            )
+        most = _SIZES[PurePosixPath(name).suffix]
+        if entry["size"] > most:
+            raise BundleError(f"{path}: {name} has {entry['size']:,} bytes; at most {most:,} are allowed")
     for precision, graph in content["graphs"].items():
         if graph["file"] not in content["files"]:
             raise BundleError(f"{path}: the {precision} graph is {graph['file']!r}, which 'files' does not list")

@@ -50,7 +50,7 @@ def main(
     try:
         if not (work / "model" / "config.json").exists():
             make(work / "model", seed)
-        settings = {"seed": seed, "calibration": 64, "per_layer": True}
+        settings = {"seed": seed, "calibration": 32, "per_layer": True}
         result = prune(PruneConfig(model=str(work / "model"), speedup=SPEEDUP, out=work / "pruned", **settings))
         texts = sources.load(DataConfig(seed=seed)).test.texts[:TEXTS]
         bundles = []

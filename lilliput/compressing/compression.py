@@ -71,10 +71,10 @@ class Compression:
             self._do("texts-read", lambda: self._read_texts(teacher))
             self._search(exported)
             shipping = self._shipping()
-            choice, members = shipping.members()
-            measured = self._do("benchmark", lambda: shipping.benchmark(exported, members))
+            shipped = shipping.members()
+            measured = self._do("benchmark", lambda: shipping.benchmark(exported, shipped.members))
             made = {**measured.result, "minutes": self.budget.spent / 60}
-            facts = (choice, members, self.wanted, self.seen, self.ledger, self.budget.spent)
+            facts = (shipped, self.wanted, self.seen, self.ledger, self.budget.spent)
             result = {**results.write(self.config, made, *facts), "reused": measured.reused}
             self.budget.note()
         self._say(made, result)

@@ -11,26 +11,23 @@ from typing import Any
 
 from lilliput.benchmarks import report
 from lilliput.compressing.claim import Claim, claim_of
-from lilliput.compressing.family import BUNDLE, Choice
+from lilliput.compressing.family import BUNDLE
 from lilliput.compressing.recommendation import Wanted
-from lilliput.compressing.records import Ledger, Result
+from lilliput.compressing.records import Ledger
+from lilliput.compressing.shipping import Family
 from lilliput.compressing.situation import Situation
 from lilliput.config import GOALS, CompressConfig
 from lilliput.export.card import write_card
-from lilliput.runs import Stage, write_json
+from lilliput.runs import write_json
 
 FILE = "compress.json"
 RECOMMENDED = "recommended"
-
-Members = Mapping[str, tuple[Result, Stage]]
-"""Name -> what the trial came to, and the stage with its bundle."""
 
 
 def write(
     config: CompressConfig,
     made: Mapping[str, Any],
-    choice: Choice,
-    members: Members,
+    shipped: Family,
     wanted: Wanted,
     seen: Situation,
     ledger: Ledger,
@@ -42,20 +39,21 @@ def write(
         made: the report of the benchmark.
         seconds: of the whole run.
     """
-    out = config.out
+    out, members, choice = config.out, shipped.members, shipped.choice
     report.write_report(made, out)
     for _, stage in members.values():
         write_card(stage.folder / BUNDLE, made)
     best = next(name for name, (result, _) in members.items() if result.trial == choice.recommended.trial)
-    claims = {name: claim_of(made, name, config.precision, wanted) for name in members}
+    claims = {name: claim_of(made, name, shipped.precision, wanted) for name in members}
     copy_bundle(members[best][1].folder / BUNDLE, out / RECOMMENDED)
     described = made["recipe"]["config"]["members"]
     result = {
         "asked": {name: getattr(config, name) for name in (*GOALS, "max_drop")},
         "recommended": best,
         "bundle": str(out / RECOMMENDED),
-        "meets": choice.recommended.meets and not claims[best].missed,
-        "reason": _reason(choice, claims[best], wanted, seen),
+        "meets": choice.recommended.meets and not claims[best].missed and shipped.precision == config.precision,
+        "precision": shipped.precision,
+        "reason": _reason(config, shipped, claims[best], wanted, seen),
         "claim": claims[best].in_words(best),
         "evidence": asdict(claims[best]),
         "family": [
@@ -76,10 +74,14 @@ def write(
     return result
 
 
-def _reason(choice: Choice, claim: Claim, wanted: Wanted, seen: Situation) -> str:
+def _reason(config: CompressConfig, shipped: Family, claim: Claim, wanted: Wanted, seen: Situation) -> str:
     """Why it is this model; where something is not met, on which split, and whether any transformer could."""
-    reason = choice.recommended.reason
-    if choice.recommended.meets:
+    reason = shipped.choice.recommended.reason
+    if shipped.precision != config.precision:
+        return (
+            f"{reason}; but the gates refused every {config.precision} graph, so it is shipped in {shipped.precision}"
+        )
+    if shipped.choice.recommended.meets:
         missed = " and ".join(claim.missed)
         return f"{reason}; on the test split it is not so that it {missed}" if missed else reason
     if wanted.speed is not None and wanted.speed > seen.fastest:

@@ -27,6 +27,20 @@ from lilliput.steps import command_of, data_provenance, measure, measured_on, pu
 from lilliput.train.data import Dataset
 
 
+@dataclass(frozen=True)
+class Family:
+    """What is shipped.
+
+    Attributes:
+        members: name -> what the trial came to, and the stage with its bundle.
+        precision: that every member's bundle has, and claims are about.
+    """
+
+    choice: Choice
+    members: Mapping[str, tuple[Result, Stage]]
+    precision: str
+
+
 @dataclass
 class Shipping:
     """The work after the search.
@@ -53,31 +67,38 @@ class Shipping:
     limit: int | None
     reporter: Reporter
 
-    def members(self) -> tuple[Choice, dict[str, tuple[Result, Stage]]]:
-        """The models that are shipped, by name; one whose graph its gate refused leaves room for another.
+    def members(self) -> Family:
+        """The models that are shipped; one whose graph its gate refused leaves room for another.
+
+        Where the gates refuse every int8 graph, the family is shipped in fp32.
 
         Raises:
-            GateError: the gates refused every model.
+            GateError: not even an fp32 graph is as its torch model.
         """
+        for precision in dict.fromkeys((self.config.precision, "fp32")):
+            if (found := self._members_in(precision)) is not None:
+                return found
+        raise GateError(f"{self.config.out}: the gates of the export refused every model; see its log.jsonl")
+
+    def _members_in(self, precision: str) -> Family | None:
+        """The family of models whose graph in a precision passes its gate; None where there is none."""
         refused: set[int] = set()
         teacher = family.teacher_point(self.seen)
         results = {result.trial: result for result in self.ledger.best()}
-        while True:
-            found = family.all_points(self.ledger, refused)
-            if not found:
-                raise GateError(f"{self.config.out}: the gates of the export refused every model; see its log.jsonl")
+        while found := family.all_points(self.ledger, refused):
             choice = family.choose(found, self.wanted, teacher, self.config.family)
             members, bad = {}, set()
             for name, trial in family.names_of(self.ledger, results, choice.members).items():
                 stage = self._export(name, results[trial])
-                if stage is None or self.config.precision not in stage.result["precisions"]:
+                if stage is None or precision not in stage.result["precisions"]:
                     bad.add(trial)
                 else:
                     members[name] = (results[trial], stage)
             in_a_hurry = self.budget.left < self.ending / 2 and choice.recommended.trial not in bad
             if not bad or in_a_hurry:
-                return choice, members
+                return Family(choice, members, precision)
             refused |= bad
+        return None
 
     def _export(self, name: str, result: Result) -> Stage | None:
         """The bundle of a model; None where it can't be had."""

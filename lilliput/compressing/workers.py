@@ -92,16 +92,13 @@ class Processes:
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
-            for process in list((self._pool._processes or {}).values()):
+            for process in list((self._pool._processes or {}).values()) if self._jobs else []:
                 process.terminate()  # a stage that is cut short goes on from its last checkpoint
             self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        places: Any = context.Queue()
-        for group in self._groups:
-            places.put(group)
-        self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_settle, initargs=(places,))
+        self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_settle, initargs=(self._groups,))
 
     def submit(self, job: Job) -> None:
         """Hand the job to a process that has none."""
@@ -199,9 +196,11 @@ def _cores() -> list[int]:
     return own[: usable_cores()]
 
 
-def _settle(places: Any) -> None:
-    """Take a share of the cores; libraries that are loaded later start as many threads."""
-    cores = places.get()
+def _settle(groups: list[list[int]]) -> None:
+    """Take a share of the cores, by the number that processes get as they are started; libraries that are loaded later
+    start as many threads."""
+    number = multiprocessing.current_process().name.rpartition("-")[2]
+    cores = groups[int(number) % len(groups) if number.isdecimal() else 0]
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     os.environ["OMP_NUM_THREADS"] = str(len(cores))

@@ -10,6 +10,7 @@ from typing import Any
 
 from lilliput.errors import IntegrityError
 from lilliput.guards import strict_json, weights
+from lilliput.guards.tokenizers import TOKENIZER
 
 _CODE = ("auto_map", "custom_pipelines", "trust_remote_code")
 
@@ -17,7 +18,7 @@ _CODE = ("auto_map", "custom_pipelines", "trust_remote_code")
 def check(name: str, data: bytes, path: Path) -> None:
     """Refuse a listed file whose contents are not what its name says, or that has other loaders run code.
 
-    Graphs are none of this function's business (see `lilliput.guards.limits`).
+    Graphs and ``tokenizer.json`` are not looked at (see `lilliput.guards.model`).
 
     Args:
         name: of the file, below the bundle.
@@ -30,7 +31,7 @@ def check(name: str, data: bytes, path: Path) -> None:
     kind = PurePosixPath(name).suffix
     if kind == ".safetensors":
         weights.check(data, path)
-    elif kind in (".json", ".txt"):
+    elif kind in (".json", ".txt") and name != TOKENIZER:
         try:
             content = strict_json.parse(data) if kind == ".json" else data.decode("utf-8")
         except ValueError as error:

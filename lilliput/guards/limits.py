@@ -94,7 +94,7 @@ def _check_operators(graph: Graph, expected: Expected) -> None:
     for name in sorted(found.keys() | expected.operators.keys()):
         if found.get(name) != expected.operators.get(name):
             said = expected.operators.get(name, 0)
-            raise Malformed(f"operator {name!r} {found.get(name, 0)} times, but the manifest says {said}")
+            raise Malformed(f"{found.get(name, 0)} of operator {name!r}, but the manifest says {said}")
 
 
 def _check_ends(graph: Graph, expected: Expected) -> None:
@@ -139,7 +139,7 @@ def _follow(graph: Graph, expected: Expected) -> Cost:
         work += shapes.work_of(node, given, made)
         peak = max(peak, memory)
         if peak > most_memory or work > most_work:
-            what = f"{work:,} products" if work > most_work else f"{peak:,} bytes of memory"
+            what = f"{work:,} steps of work" if work > most_work else f"{peak:,} bytes of memory"
             raise Malformed(f"one text needs {what} up to operator {node.operator!r} ({node.name!r})")
         for name in {*node.inputs, *node.outputs}:
             if (
@@ -175,7 +175,9 @@ def _check_shapes(graph: Graph, values: dict[str, Value], expected: Expected) ->
     for name in graph.outputs:
         if name not in values:
             raise Malformed(f"nothing makes the output {name!r}")
-        shape = values[name].shape
+        shape, kind = values[name].shape, values[name].type
+        if kind != FLOAT:
+            raise Malformed(f"the output {name!r} comes to be of element type {kind}, not float32")
         if (
             len(shape) != 1 + len(expected.dimensions)
             or any(

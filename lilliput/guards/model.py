@@ -7,10 +7,10 @@ from pathlib import Path
 from lilliput.errors import IntegrityError
 from lilliput.guards import limits, tokenizers
 from lilliput.guards.limits import Cost, Expected
+from lilliput.guards.tokenizers import TOKENIZER
 from lilliput.manifest import Manifest
 from lilliput.tasks import Task
 
-TOKENIZER = "tokenizer.json"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """What the runtime can feed; the first two it always does."""
 

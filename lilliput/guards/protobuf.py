@@ -16,6 +16,9 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 Span = tuple[int, int]
 """Where a field's bytes begin and end."""
 
+FIELDS = 1 << 18
+"""Fields of a message at most, repeated ones included."""
+
 Schema = Mapping[int, tuple[str, int, bool]]
 """Field number -> its name, wire type, and whether it repeats."""
 
@@ -36,7 +39,11 @@ def read(data: bytes, span: Span, schema: Schema) -> dict[str, Any]:
     """
     position, end = span
     found: dict[str, Any] = {}
+    room = FIELDS
     while position < end:
+        room -= 1
+        if not room:
+            raise Malformed(f"more than {FIELDS:,} fields")
         key, position = _varint(data, position, end)
         wire = key & 7
         known = schema.get(key >> 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-PARTS = 1 << 20
+PARTS = 1 << 19
 """Lists and objects at most; each takes some sixty bytes of memory for two of the file."""
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from lilliput.errors import IntegrityError
 from lilliput.guards import strict_json
 
+TOKENIZER = "tokenizer.json"
 TOKENS = 1 << 20
 """Tokens at most."""
 STEPS = 64
@@ -69,8 +70,9 @@ def check(serialized: bytes, path: Path, rows: int | None) -> None:
         _check_model(content.get("model"), known)
         _check_added(content.get("added_tokens"), known)
         _check_steps(content, known)
-    except Fault as error:
-        raise IntegrityError(f"{path}: {error}; Lilliput does not load such a tokenizer") from error
+    except (Fault, TypeError, AttributeError) as error:
+        fault = error if isinstance(error, Fault) else "a value of a type that none of its kind has"
+        raise IntegrityError(f"{path}: {fault}; Lilliput does not load such a tokenizer") from error
 
 
 def _parse(serialized: bytes) -> dict[str, Any]:
@@ -86,24 +88,13 @@ def _parse(serialized: bytes) -> dict[str, Any]:
 def _check_model(model: Any, rows: int) -> None:
     if not isinstance(model, dict) or model.get("type") not in _MODELS:
         raise Fault(f"model: none of {', '.join(_MODELS)}")
-    vocabulary = model.get("vocab")
-    if model["type"] == "Unigram":
-        pairs: list[Any] = vocabulary if isinstance(vocabulary, list) else [None]
-        if not all(isinstance(one, list) and len(one) == 2 and type(one[0]) is str for one in pairs):
-            raise Fault("model: vocab is no list of tokens and scores")
-        words, ids = [one[0] for one in pairs], range(len(pairs))
-    elif isinstance(vocabulary, dict):
-        words, ids = list(vocabulary), list(vocabulary.values())  # type: ignore[assignment]
-        if set(map(type, ids)) != {int}:
-            raise Fault("model: vocab has a token id that is no whole number")
-        if len(set(ids)) != len(ids):
-            raise Fault("model: vocab gives two tokens one id")
-    else:
-        raise Fault("model: vocab is no object")
+    words, ids = _vocabulary(model)
     if not 0 < len(words) <= TOKENS:
         raise Fault(f"model: {len(words):,} tokens; from 1 to {TOKENS:,} are allowed")
     if max(map(len, words)) > _WORD:
         raise Fault(f"model: a token of {max(map(len, words)):,} characters; {_WORD} are allowed")
+    if len(set(ids)) != len(ids):
+        raise Fault("model: vocab gives two tokens one id")
     _check_ids(ids, rows)
     if model.get("dropout") not in (None, 0, 0.0):
         raise Fault("model: dropout, with which a text has other tokens each time")
@@ -115,6 +106,24 @@ def _check_model(model: Any, rows: int) -> None:
             raise Fault(f"model: {key!r:.80} has {len(value):,} characters; {_WORD} are allowed")
     if len(model.get("merges") or ()) > TOKENS:
         raise Fault(f"model: more than {TOKENS:,} merges")
+
+
+def _vocabulary(model: dict[str, Any]) -> tuple[list[str], Sequence[int]]:
+    """Tokens and their ids."""
+    listed = model.get("vocab")
+    if model["type"] == "Unigram":
+        if not isinstance(listed, list) or not all(isinstance(one, list) and len(one) == 2 for one in listed):
+            raise Fault("model: vocab is no list of tokens and scores")
+        words = [one[0] for one in listed]
+        if not all(isinstance(word, str) for word in words):
+            raise Fault("model: vocab has a token that is no string")
+        return words, range(len(words))
+    if not isinstance(listed, dict):
+        raise Fault("model: vocab is no object")
+    ids = list(listed.values())
+    if ids and set(map(type, ids)) != {int}:
+        raise Fault("model: vocab has a token id that is no whole number")
+    return list(listed), ids
 
 
 def _check_ids(ids: Any, rows: int) -> None:
@@ -199,7 +208,10 @@ def _longest_replacement(charsmap: Any) -> float:
         table = base64.b64decode(charsmap or "", validate=True)
     except (TypeError, ValueError) as error:
         raise Fault("normalizer: precompiled_charsmap is not base64") from error
-    texts = table[4 + int.from_bytes(table[:4], "little") :]
+    size = int.from_bytes(table[:4], "little")
+    if len(table) < 4 + size or size % 4:
+        raise Fault("normalizer: precompiled_charsmap is cut off")
+    texts = table[4 + size :]
     return max((len(text) for text in texts.split(b"\0")), default=0)
 
 

@@ -8,6 +8,7 @@ from lilliput.compress import pruning
 from lilliput.compress.distillation import distill_stage
 from lilliput.compressing.bench import without_test
 from lilliput.config import DistillConfig, PruneConfig
+from lilliput.errors import ConfigError
 from lilliput.reporter import Reporter
 from lilliput.runs import Run
 from lilliput.train import sources
@@ -47,6 +48,28 @@ def test_a_further_target_needs_no_further_look_at_the_texts(save_teacher, setti
     cut("parameters", planners, parameters=0.8, per_layer=True)
     cut("uniform", planners, flops=0.8)
     assert len(looks) == 4
+
+
+def test_a_cut_that_was_killed_while_models_were_timed_begins_to_time_anew(
+    save_teacher, settings, tmp_path, monkeypatch
+):
+    config = PruneConfig(model=str(save_teacher(layers=2)), size=30_000, **settings)
+    dataset = without_test(sources.load(config))
+
+    def cut():
+        with Run(tmp_path / "run", "trial") as run:
+            return pruning.Pruning(config, dataset, Reporter()).cut(run, "cut", config.model, 1.0)
+
+    def kill(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lilliput.compress.goals.runtime.load", kill)
+        with pytest.raises(KeyboardInterrupt):
+            cut()
+    assert (tmp_path / "run" / ".cut.partial" / "timed" / "0").is_dir()
+    with pytest.raises(ConfigError, match="--size 30000"):  # measured, and too small for any model
+        cut()
 
 
 def test_without_a_test_split_only_validation_is_measured(save_teacher, settings, tmp_path):
