@@ -20,13 +20,6 @@ from lilliput.benchmarks.hostile import mutations, trials, victim
 from lilliput.benchmarks.pieces import Figure
 from lilliput.errors import ConfigError
 
-LEAST = 60
-"""Attacks that there must be."""
-TARGETS = (
-    pieces.target("export.hostile_refused", "bundles", max(LEAST, len(trials.cases()))),
-    pieces.target("export.mutations_loaded", "changes", 0, at_most=True),
-)
-
 
 def main(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the figures go.")],
@@ -58,13 +51,7 @@ def main(
         slowest_seconds=max(max(trial.load.seconds, trial.verify.seconds) for trial in tried),
         largest_megabytes=max(max(trial.load.megabytes, trial.verify.megabytes) for trial in tried),
         attacks=[trial.plain() for trial in tried],
-        mutations={
-            "missed": tally.missed,
-            "crashes": tally.crashes,
-            "hangs": tally.hangs,
-            "kinds": dict(sorted(tally.kinds.items())),
-            "files": dict(sorted(tally.files.items())),
-        },
+        mutations=tally.plain(),
     )
     for trial in tried:
         if not trial.is_refused:

@@ -12,7 +12,7 @@ import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,19 @@ class Tally:
         """Changes, or batches of them, that went otherwise than they should."""
         return len(self.missed) + self.crashes + self.hangs
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "n": self.n,
+            "missed": self.missed,
+            "crashes": self.crashes,
+            "hangs": self.hangs,
+            "kinds": dict(sorted(self.kinds.items())),
+            "files": dict(sorted(self.files.items())),
+        }
+
     def add(self, other: dict[str, Any]) -> None:
-        """Count what a batch found."""
+        """Count what a batch found (see `plain`)."""
         self.n += other["n"]
         self.missed += other["missed"]
         self.kinds.update(other["kinds"])
@@ -88,7 +99,7 @@ def _in_child(path: Path, count: int, draw: random.Random, scratch: Path) -> tup
         code = 1
         try:
             with os.fdopen(writer, "wb") as pipe:
-                pipe.write(json.dumps(asdict(_batch(path, count, draw, scratch))).encode())
+                pipe.write(json.dumps(_batch(path, count, draw, scratch).plain()).encode())
             code = 0
         finally:
             os._exit(code)
@@ -167,9 +178,8 @@ def _swap(data: bytes, draw: random.Random) -> bytes:
     if second < first + length:
         return data
     middle = data[first + length : second]
-    return (
-        data[:first] + data[second : second + length] + middle + data[first : first + length] + data[second + length :]
-    )
+    one, other = data[first : first + length], data[second : second + length]
+    return data[:first] + other + middle + one + data[second + length :]
 
 
 def _overwrite(data: bytes, draw: random.Random) -> bytes:
