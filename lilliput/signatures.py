@@ -93,8 +93,9 @@ def verify_signature(bundle: Path, key: Path) -> None:
 
 def _private_key(path: Path) -> Ed25519PrivateKey:
     serialization, ed25519 = _library()
+    data = _read(path)
     try:
-        found = serialization.load_pem_private_key(_read(path), password=None)
+        found = serialization.load_pem_private_key(data, password=None)
     except TypeError as error:
         raise ConfigError(
             f"{path}: this key needs a passphrase; write it without: openssl pkey -in {path} -out FILE"
