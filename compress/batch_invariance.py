@@ -20,7 +20,7 @@ BATCHES = 8
 """Different batches that each text is read in."""
 
 LARGEST = 32
-"""Texts of a batch."""
+"""Texts of a batch, which has one at least."""
 
 ALLOWED = 0.01
 """Difference of a probability."""
@@ -61,8 +61,9 @@ def measure(model: Model, windows: Sequence[Encoding], seed: int = 0) -> Invaria
     for _ in range(BATCHES):
         order = list(range(len(chosen)))
         draw.shuffle(order)
-        for start in range(0, len(order), LARGEST):
-            batch = order[start : start + LARGEST]
+        while order:
+            size = draw.randint(1, LARGEST)
+            batch, order = order[:size], order[size:]
             for place, found in zip(batch, model.together([chosen[i] for i in batch]), strict=True):
                 moved, far = _compare(alone[place], found)
                 flips, difference = flips + moved, max(difference, far)

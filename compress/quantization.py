@@ -26,20 +26,24 @@ from lilliput.bundle import Bundle
 from lilliput.compress.batch_invariance import Invariance
 from lilliput.compress.batch_invariance import measure as measure_invariance
 from lilliput.compress.comparison import compared
+from lilliput.compress.sensitivity_chart import noise, picture
 from lilliput.config import QuantizeConfig
-from lilliput.errors import ConfigError, GateError
+from lilliput.errors import BundleError, ConfigError, GateError
 from lilliput.export import onnx, quantize, sensitivity
 from lilliput.export.calibration import Feed
 from lilliput.export.precisions import QuantSpec, Write, writer
 from lilliput.export.sensitivity import Sensitivity
 from lilliput.export.to_bundle import DISABLED_OPTIMIZERS, int8_facts, ort_config, smoke, staging_beside
 from lilliput.reporter import Reporter
-from lilliput.runs import write_json
+from lilliput.runs import write_json, write_text
 from lilliput.train import sources
 from lilliput.train.answers import Answers
 from lilliput.train.data import Dataset
 from lilliput.train.gates import gate_inputs
 from lilliput.types import ONNX_FILES, Precision
+
+WANTED = 1000
+"""Texts that the gates should read, at least: of fewer, a share of answers that changed says little."""
 
 RANKED = 128
 """Calibration texts that a layer's sensitivity is measured on."""
@@ -65,6 +69,8 @@ class Verdict:
 
     def fault(self, config: QuantizeConfig) -> str | None:
         """Why it does not pass; None where it does."""
+        if np.isnan(self.agreement):
+            return "has outputs that are not finite"
         worst = self.drop
         if config.strict:
             worst = self.drop_ci[1] if self.drop_ci else float("nan")
@@ -93,6 +99,8 @@ def quantize_bundle(config: QuantizeConfig, reporter: Reporter | None = None) ->
     source = Bundle.open(config.model)
     if "fp32" not in source.manifest.graphs:
         raise ConfigError(f"--model {config.model}: ships no fp32 graph, which every other precision is made from")
+    if "task" in config.model_fields_set and config.task != source.manifest.task:
+        raise ConfigError(f"--task {config.task}: {config.model} is a bundle for {source.manifest.task}; leave it out")
     config = config.model_copy(update={"task": source.manifest.task})
     dataset = sources.load(config)
     if dataset.label_names and source.manifest.labels != dataset.label_names:
@@ -103,8 +111,8 @@ def quantize_bundle(config: QuantizeConfig, reporter: Reporter | None = None) ->
         with tempfile.TemporaryDirectory() as scratch:
             work = _Quantization(config, source, dataset, staging, Path(scratch), reporter or Reporter())
             result = work.run()
-        write_json(_report_of(config.out), result)
         bundle.commit(staging, config.out)
+        _write_report(config.out, result)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return {**result, "folder": str(config.out)}
@@ -112,6 +120,16 @@ def quantize_bundle(config: QuantizeConfig, reporter: Reporter | None = None) ->
 
 def _report_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.quantization.json")
+
+
+def _write_report(out: Path, result: dict[str, Any]) -> None:
+    """What was found, and a picture of the ranking beside it."""
+    write_json(_report_of(out), result)
+    image = _report_of(out).with_suffix(".svg")
+    if result["ranking"]:
+        write_text(image, picture(result["ranking"], result["verdict"]["kept"]))
+    else:
+        image.unlink(missing_ok=True)  # an earlier run's
 
 
 class _Quantization:
@@ -142,6 +160,10 @@ class _Quantization:
         self.write: Write = writer(self.spec, self.graph, self.feeds, scratch)
         self.validation = self.fp32.predictions(dataset.validation.inputs)
         self.items = gate_inputs(dataset, config.gate_texts, config.seed, longest=self.manifest.max_length)
+        if len(self.items) < WANTED:
+            reporter.say(
+                f"the gates read {len(self.items)} texts, and {WANTED} are wanted: add validation or unlabelled text"
+            )
         self.answers = self.fp32.predictions(self.items)
         self.tried: list[Verdict] = []
 
@@ -152,13 +174,14 @@ class _Quantization:
             ranking = self._ranking()
         if verdict.fault(self.config):
             verdict = self._fewest_kept([one.layer for one in ranking], verdict)
-        batches = self._invariance() if self.spec.batchable else None
+        passes = verdict.fault(self.config) is None
+        batches = self._invariance() if passes and self.spec.batchable else None
         result = self._result(verdict, ranking, batches)
         fault = verdict.fault(self.config)
         if fault is None and batches is not None and self.precision == "int8-static":
             fault = batches.fault()
         if fault:
-            write_json(_report_of(self.config.out), result)
+            _write_report(self.config.out, {**result, "fault": fault})
             raise GateError(
                 f"{self.manifest.name}: the {self.precision} graph {fault}. No bundle was written; "
                 f"{_report_of(self.config.out)} says what was tried"
@@ -175,9 +198,12 @@ class _Quantization:
         model = runtime.load(self.staging, precision=self.precision)
         task, names, settings = model.task, self.dataset.label_names, model.settings
         self.reporter.progress(len(self.tried), len(self.tried) + 1, f"gates, {len(kept)} layers in float32")
+        try:
+            answers = [model.predictions(some) for some in (self.dataset.validation.inputs, self.items)]
+        except BundleError:  # numbers beyond float16's range, mostly: layers in float32 may help
+            return self._broken(kept, self.tried[0].metric if self.tried else task.metric)
         ours, theirs = (
-            Answers(task, said, self.dataset.validation, names, settings)
-            for said in (model.predictions(self.dataset.validation.inputs), self.validation)
+            Answers(task, said, self.dataset.validation, names, settings) for said in (answers[0], self.validation)
         )
         found = compared(ours, theirs)
         sign = 1 if ours.metric in task.falling else -1
@@ -189,9 +215,16 @@ class _Quantization:
             fp32=found["teacher"]["value"],
             drop=100 * sign * found["difference"]["value"] + 0.0,  # no negative zero
             drop_ci=None if points is None else (points[0], points[1]),
-            agreement=task.agreement(model.predictions(self.items), self.answers, names, settings),
+            agreement=task.agreement(answers[1], self.answers, names, settings),
             texts=len(self.items),
         )
+        self.tried.append(verdict)
+        return verdict
+
+    def _broken(self, kept: Sequence[str], metric: str) -> Verdict:
+        """Of a graph that fails on a text or whose outputs are not finite."""
+        nan = float("nan")
+        verdict = Verdict(tuple(kept), metric, nan, nan, None, nan, len(self.items))
         self.tried.append(verdict)
         return verdict
 
@@ -260,7 +293,8 @@ class _Quantization:
         fields = self._fields()
         fields["name"] = self.config.out.name
         settings = {**asdict(self.spec), "reduce_range": self.spec.reduce_range, "kept": list(verdict.kept)}
-        fields["recipe"] = {**fields["recipe"], "quantization": settings}
+        known = fields["recipe"].get("quantization", {})
+        fields["recipe"] = {**fields["recipe"], "quantization": {**known, self.precision: settings}}
         if self.precision in ("int8", "int8-static"):
             facts = int8_facts(self.spec.reduce_range, static=self.precision == "int8-static")
             write_json(self.staging / "ort_config.json", ort_config(facts))
@@ -273,8 +307,9 @@ class _Quantization:
         found = {
             "precision": self.precision,
             "settings": {**asdict(self.spec), "reduce_range": self.spec.reduce_range},
-            "verdict": asdict(verdict),
-            "tried": [asdict(one) for one in self.tried],
+            "fault": verdict.fault(self.config),
+            "verdict": _finite(asdict(verdict)),
+            "tried": [_finite(asdict(one)) for one in self.tried],
             "ranking": [_finite(asdict(one)) for one in ranking],
             "layers": len(self.layers),
             "bytes": sizes,
@@ -289,8 +324,8 @@ class _Quantization:
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of JSON, which knows no infinity: a layer whose quantization changes nothing has no noise."""
-    return {key: None if value == float("inf") else value for key, value in row.items()}
+    """A row of JSON, which knows neither infinity nor NaN."""
+    return {key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in row.items()}
 
 
 def lines(result: dict[str, Any]) -> Iterator[str]:
@@ -303,5 +338,4 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
     kept = f"{len(verdict['kept'])} of {result['layers']} layers in float32"
     yield f"{small / 1e6:.1f} MB, {small / whole:.1%} of fp32; {kept}"
     for row in result["ranking"][:10]:
-        noise = "no noise" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f} dB"
-        yield f"  {row['layer']}: {noise}, {row['flips']:.2%} of labels flip where it alone is quantized"
+        yield f"  {row['layer']}: {noise(row)}, {row['flips']:.2%} of labels flip where it alone is quantized"

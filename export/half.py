@@ -9,6 +9,7 @@ import ml_dtypes
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 
 from lilliput.export.quantize import layers
 
@@ -24,6 +25,7 @@ def to_fp16(source: Path, target: Path, *, kept: Collection[str] = ()) -> None:
     model = convert_float_to_float16(
         onnx.load(str(source)), keep_io_types=True, node_block_list=list(kept) or None, disable_shape_infer=False
     )
+    OnnxModel.graph_topological_sort(model.graph)  # casts around what is kept come after their readers
     onnx.save(model, str(target))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.onnx_model import ONNXModel
 
 from lilliput import machine
 from lilliput.export.smooth import Feeds, smooth
@@ -96,16 +97,27 @@ def quantize_smoothed(
         )
 
 
+def with_products(source: Path) -> onnx.ModelProto:
+    """A graph whose Gemms are products and sums, under the names that `excluded` and `small_heads` know: the static and
+    the weight-only quantizers leave Gemm alone, the dynamic one splits it by itself.
+    """
+    split = ONNXModel(onnx.load(str(source)))
+    split.replace_gemm_with_matmul()
+    return split.model
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep the quantizers' advice off the terminal: it is about a preprocessing step for other kinds of graphs."""
     root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
+    level, handlers, disabled = root.level, list(root.handlers), root.manager.disable
     root.setLevel(logging.ERROR)
+    logging.disable(max(disabled, logging.WARNING))  # loggers with a level of their own don't ask the root's
     try:
         yield
     finally:
         root.setLevel(level)
+        logging.disable(disabled)
         for added in set(root.handlers) - set(handlers):
             root.removeHandler(added)
 

@@ -28,7 +28,7 @@ class Sensitivity:
         layer: the operator's name.
         weights: how many it has.
         sqnr_db: signal to quantization noise, ``10 log10(sum y^2 / sum (y - y')^2)`` over all outputs; infinite where
-            nothing changes.
+            nothing changes, minus infinity where an output is not finite.
         flips: share of texts (of tokens, where each has a label) whose largest output is another one.
     """
 
@@ -70,7 +70,10 @@ def measure(
 
 
 def compare(reference: Sequence[NDArray[np.float32]], answers: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
-    """Signal to noise in decibels, and the share of rows (along the last axis) whose largest output moved."""
+    """Signal to noise in decibels, and the share of rows (along the last axis) whose largest output moved: all of them
+    where an answer is not finite."""
+    if not all(np.isfinite(array).all() for array in answers):
+        return -float("inf"), 1.0
     signal = noise = 0.0
     moved = rows = 0
     for one, other in zip(reference, answers, strict=True):

@@ -22,7 +22,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from lilliput import machine
 from lilliput.export import calibration
 from lilliput.export.calibration import Feed, Method, Range
-from lilliput.export.quantize import excluded, layers, overflows, quiet
+from lilliput.export.quantize import excluded, layers, overflows, quiet, with_products
 
 OPERATORS = ["MatMul", "Gather"]
 """That are quantized: products with weights, and tables."""
@@ -55,10 +55,10 @@ def quantize_static_int8(
         kept: names of operators that stay in float32.
     """
     scales = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in found.items()}
-    quantizable = [name for name in layers(source) if name not in set(excluded(kept))]
+    quantizable = [name for name in excluded(layers(source)) if name not in set(excluded(kept))]
     with quiet():
         quantizer = QDQQuantizer(
-            onnx.load(str(source)),
+            with_products(source),
             per_channel=True,
             reduce_range=overflows(machine.cpu()) if reduce_range is None else reduce_range,
             weight_qType=QuantType.QInt8,

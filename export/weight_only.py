@@ -16,10 +16,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from lilliput.export.quantize import excluded, quiet, small_heads
+from lilliput.export.quantize import excluded, quiet, small_heads, with_products
 
 BLOCK_SIZES = (16, 32, 64, 128, 256)
 """Weights that share a scale."""
@@ -56,7 +55,7 @@ def quantize_weights(source: Path, target: Path, *, bits: int, block_size: int, 
             op_types_to_quantize=("MatMul",) if bits == 8 else ("MatMul", "Gather"),
             bits=bits,
         )
-        quantizer = MatMulNBitsQuantizer(onnx.load(str(source)), nodes_to_exclude=left, algo_config=config)
+        quantizer = MatMulNBitsQuantizer(with_products(source), nodes_to_exclude=left, algo_config=config)
         with np.errstate(
             divide="ignore", invalid="ignore"
         ):  # blocks of zeros, such as the padding token's, have no scale

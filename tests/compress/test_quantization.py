@@ -45,7 +45,7 @@ def test_a_bundle_of_another_precision(quantized, source, tmp_path, precision):
     assert any("smoke predictions" in line for line in bundle.verify(out))
     manifest = Bundle.open(out).manifest
     assert manifest.graphs.keys() == {"fp32", precision}
-    assert manifest.recipe["quantization"]["precision"] == precision
+    assert manifest.recipe["quantization"][precision]["precision"] == precision
     assert manifest.name == "out"
     model = lilliput.load(out, precision=precision)
     assert model("the film was a joy")[0]["label"] in model.labels
