@@ -10,8 +10,10 @@ RECOVERY: Mapping[str, Any] = {"augment": 1, "epochs": 2, "learning_rate": 3e-4}
 
 PRUNED: Mapping[str, Mapping[str, Any]] = {
     "post": {"flops": 0.5, "per_layer": True},
+    "x3": {"speedup": 3, "per_layer": True, "recover": True, **RECOVERY},
     "x4": {"speedup": 4, "per_layer": True, "recover": True, **RECOVERY},
     "x8": {"model": "x4", "speedup": 2, "per_layer": True, "recover": True, **RECOVERY},
+    "x16": {"model": "x8", "speedup": 2, "per_layer": True, "recover": True, **RECOVERY},
     "small": {"model": "x4", "vocabulary": 6500, "recover": True, **RECOVERY, "augment": 2, "epochs": 4},
 }
 """Settings of `PruneConfig` that differ from the defaults; ``model`` names another member to go on from."""
