@@ -12,7 +12,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check links bench bench-train bench-distill bench-prune bench-quantize bench-serve clean
+.PHONY: help setup demo test check links bench bench-train bench-distill bench-prune bench-quantize bench-serve frontier clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -118,6 +118,23 @@ bench-serve: setup  ## measure runtime and server on a bundle of the demo; a qua
 	$(BIN)/python -m lilliput.benchmarks.serving.runtime runs/demo/bundles/student-l2 --out $(SERVED)/runtime.json
 	$(BIN)/python -m lilliput.benchmarks.serving.overload runs/demo/bundles/student-l2 --out $(SERVED)/overload.json
 	$(BIN)/python -m lilliput.benchmarks.serving.targets $(SERVED)/*.json --out $(SERVED).json --page docs/serve.md
+
+RESULTS := benchmarks/results
+FRONTIER := $(BIN)/python -m lilliput.benchmarks.frontier
+
+frontier: setup  ## everything Lilliput makes on one chart, in pieces of less than an hour; some hours, once
+	for fold in 0 1 2; do \
+		for names in x3 x4 x8,x16 small,tiny; do \
+			$(PRUNING).models --fold $$fold --only $$names --out $(CUT)/fold-$$fold.json || exit; \
+		done; \
+		for names in l3 l2 l1 seq,static; do \
+			$(DISTILLATION).students --fold $$fold --only $$names --out $(STUDENTS)/fold-$$fold.json || exit; \
+		done; \
+		$(FRONTIER).speed --fold $$fold --out $(RESULTS)/frontier/speed-$$fold.json || exit; \
+	done
+	$(FRONTIER).search --fold 0 --out $(RESULTS)/frontier/search.json
+	$(FRONTIER).spread runs/prune/fold-0/x8-bundle/bundle --out $(RESULTS)/frontier/spread.json
+	$(FRONTIER).targets $(RESULTS) --out $(RESULTS)/frontier.json --page docs/frontier.md
 
 clean:  ## remove what set-up and the tools made; runs/ and the download cache stay
 	rm -rf $(VENV) .links .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -15,5 +15,6 @@ PRUNED: Mapping[str, Mapping[str, Any]] = {
     "x8": {"model": "x4", "speedup": 2, "per_layer": True, "recover": True, **RECOVERY},
     "x16": {"model": "x8", "speedup": 2, "per_layer": True, "recover": True, **RECOVERY},
     "small": {"model": "x4", "vocabulary": 6500, "recover": True, **RECOVERY, "augment": 2, "epochs": 4},
+    "tiny": {"model": "x8", "vocabulary": 5000, "recover": True, **RECOVERY, "augment": 2, "epochs": 4},
 }
 """Settings of `PruneConfig` that differ from the defaults; ``model`` names another member to go on from."""
