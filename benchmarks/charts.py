@@ -8,7 +8,7 @@ from typing import Any
 
 from lilliput.benchmarks.chart import BLUE, INK, ORANGE, Chart, Row, colour_of, escaped, log_axis, name_axis
 from lilliput.benchmarks.figures import Report
-from lilliput.benchmarks.frontier import frontier
+from lilliput.benchmarks.frontier_chart import frontier
 from lilliput.benchmarks.table import megabytes, milliseconds, times
 
 REFERENCES = ("teacher_eager", "teacher_int8")

@@ -24,11 +24,13 @@ from lilliput.compress.calibration_texts import CalibrationTexts
 from lilliput.compress.distillation_loss import DistillationLoss, WithTeacher, without_key
 from lilliput.compress.general import distill_general
 from lilliput.compress.online import ChangedTexts
+from lilliput.compress.rounding import Rounding, rounded, rounding_of
 from lilliput.compress.stages import Schedule, stages
 from lilliput.compress.teachers import Teacher
 from lilliput.compress.transfer import Transfer
 from lilliput.config import DistillConfig
 from lilliput.errors import ConfigError, ModelError
+from lilliput.export.precisions import QuantSpec
 from lilliput.runs import Run, Stage
 from lilliput.tasks import Task
 from lilliput.train import evaluate, features, loop, precision, sources
@@ -282,24 +284,32 @@ class Distillation:
         last = number == len(stages(self.config))
         place = folder if last else folder / "checkpoints" / f"stage-{number}"
         place.mkdir(parents=True, exist_ok=True)
-        student, best = loop.fit(
-            student,
-            validate.tokenizer,
-            rows,
-            schedule.config,
-            place,
-            validate.of(schedule, objective),
-            objective=objective,
-            collate=self._collate(validate, schedule, teaching, weights),
-            progress=self.progress,
-            what=self.what if last else f"{self.what}, stage {number}",
-        )
+        with rounded(student, self._rounding()):
+            student, best = loop.fit(
+                student,
+                validate.tokenizer,
+                rows,
+                schedule.config,
+                place,
+                validate.of(schedule, objective),
+                objective=objective,
+                collate=self._collate(validate, schedule, teaching, weights),
+                progress=self.progress,
+                what=self.what if last else f"{self.what}, stage {number}",
+            )
         objective.close()
         if not last:
             if processes.is_main():
                 shutil.copy(place / "log.jsonl", folder / f"log-stage-{number}.jsonl")
             encoder.word_embeddings_of(student).weight.requires_grad_(self.config.train_embeddings)
         return student, best
+
+    def _rounding(self) -> Rounding | None:
+        config = self.config
+        if config.rounding is None:
+            return None
+        spec = QuantSpec(config.rounding, config.target_cpu, block_size=config.block_size)
+        return rounding_of(config.rounding, reduce_range=spec.reduce_range, block_size=config.block_size)
 
     def _collate(
         self, validate: Validation, schedule: Schedule, teaching: Sequence[Teacher], weights: Sequence[float]

@@ -36,6 +36,7 @@ from lilliput.export.sensitivity import Sensitivity
 from lilliput.export.to_bundle import DISABLED_OPTIMIZERS, int8_facts, ort_config, smoke, staging_beside
 from lilliput.reporter import Reporter
 from lilliput.runs import write_json, write_text
+from lilliput.runtime import Model
 from lilliput.train import sources
 from lilliput.train.answers import Answers
 from lilliput.train.data import Dataset
@@ -84,8 +85,13 @@ class Verdict:
         return None
 
 
-def quantize_bundle(config: QuantizeConfig, reporter: Reporter | None = None) -> dict[str, Any]:
+def quantize_bundle(
+    config: QuantizeConfig, reporter: Reporter | None = None, reference: Bundle | None = None
+) -> dict[str, Any]:
     """Write ``config.out``: the bundle ``config.model`` with a graph in ``config.precision`` that passes its gates.
+
+    Args:
+        reference: the bundle whose fp32 graph the gates compare with; ``config.model`` itself by default.
 
     Returns:
         ``verdict`` (see `Verdict`), ``tried`` (those of all attempts), ``ranking`` of the layers where it was needed,
@@ -109,7 +115,8 @@ def quantize_bundle(config: QuantizeConfig, reporter: Reporter | None = None) ->
     staging = staging_beside(config.out)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            work = _Quantization(config, source, dataset, staging, Path(scratch), reporter or Reporter())
+            fp32 = runtime.load((reference or source).path, precision="fp32")
+            work = _Quantization(config, source, fp32, dataset, staging, Path(scratch), reporter or Reporter())
             result = work.run()
         bundle.commit(staging, config.out)
         _write_report(config.out, result)
@@ -139,6 +146,7 @@ class _Quantization:
         self,
         config: QuantizeConfig,
         source: Bundle,
+        fp32: Model,
         dataset: Dataset,
         staging: Path,
         scratch: Path,
@@ -153,7 +161,7 @@ class _Quantization:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(source.read(name))
         self.graph = staging / source.manifest.graphs["fp32"]["file"]
-        self.fp32 = runtime.load(source.path, precision="fp32")
+        self.fp32 = fp32
         items = self._calibration_items()
         self.feeds: list[Feed] = [self.fp32.feed(window) for some in self.fp32.windows(items) for window in some]
         self.layers = quantize.layers(self.graph)

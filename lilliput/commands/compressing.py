@@ -92,6 +92,13 @@ def distill(
     ] = None,
     dropout: Annotated[float | None, typer.Option(help="Dropout of the student; none by default.")] = None,
     train_embeddings: Annotated[bool | None, typer.Option(help="Train the word embeddings too.")] = None,
+    rounding: Annotated[
+        str | None, typer.Option(help="Train under the rounding of int8, int8-static, int8-weights or int4.")
+    ] = None,
+    target_cpu: Annotated[
+        str | None, typer.Option(help="Processor of --rounding int8: auto (this one), x86, x86-vnni or arm.")
+    ] = None,
+    block_size: Annotated[int | None, typer.Option(help="Weights that share a scale in --rounding int4.")] = None,
     epochs: Epochs = None,
     patience: Patience = None,
     learning_rate: LearningRate = None,
@@ -224,6 +231,11 @@ def quantize(
     ] = None,
     block_size: Annotated[int | None, typer.Option(help="Weights that share a scale, for int8-weights, int4.")] = None,
     gate_texts: Annotated[int | None, typer.Option(help="Transfer texts that the gates read.")] = None,
+    train: Annotated[
+        int | None, typer.Option(help="Epochs of training under the rounding, taught by the fp32 model; 0 by default.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of --train.")] = None,
+    device: Device = None,
     data: Data = None,
     text_column: TextColumn = None,
     pair_column: PairColumn = None,
@@ -241,11 +253,11 @@ def quantize(
     """
     flags = flags_of(locals())
     need_toolkit()
-    from lilliput.compress import quantize_bundle
+    from lilliput import quantizing
     from lilliput.compress.quantization import lines
     from lilliput.config import QuantizeConfig, build
     from lilliput.terminal import Terminal
 
     with Terminal(console()) as terminal:
-        result = quantize_bundle(build(QuantizeConfig, config, **flags), terminal)
+        result = quantizing.quantize(build(QuantizeConfig, config, **flags), terminal)
     finish(result, json_file, "\n".join([*lines(result), f"bundle written to {result['folder']}"]))

@@ -16,6 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from lilliput.errors import ConfigError
 
 Device = Literal["auto", "cpu", "cuda"]
+Rounded = Literal["int8", "int8-static", "int8-weights", "int4"]
+"""Precisions below 16 bits."""
+TargetCpu = Literal["auto", "x86", "x86-vnni", "arm"]
+BlockSize = Literal[16, 32, 64, 128, 256]
 C = TypeVar("C", bound="Config")
 
 LARGEST = 100_000

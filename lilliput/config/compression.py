@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from lilliput.config.base import TrainingConfig
+from lilliput.config.base import BlockSize, Rounded, TargetCpu, TrainingConfig
 
 
 class DistillConfig(TrainingConfig):
@@ -46,6 +46,9 @@ class DistillConfig(TrainingConfig):
     train_embeddings: bool = Field(
         False, description="train the word embeddings too, which are copied from the teacher"
     )
+    rounding: Rounded | None = Field(None, description="precision under whose rounding the student is trained")
+    target_cpu: TargetCpu = Field("auto", description="processor that --rounding int8 is for")
+    block_size: BlockSize = Field(32, description="weights that share a scale in --rounding below 8 bits")
     epochs: int = Field(4, ge=1, le=1000)
     learning_rate: float = Field(3e-4, gt=0, le=1)
     out: Path

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from lilliput.config.base import DataConfig, Device, TextDataConfig
+from lilliput.config.base import BlockSize, DataConfig, Device, TargetCpu, TextDataConfig
 
 
 class ExportConfig(DataConfig):
@@ -44,16 +44,25 @@ class QuantizeConfig(DataConfig):
     strict: bool = Field(False, description="the upper end of the drop's 95% interval must meet it too")
     min_agreement: float = Field(0.985, ge=0, le=1, description="how alike it must answer: share of labels")
     sensitivity: bool = Field(False, description="rank the layers even where no gate fails")
-    target_cpu: Literal["auto", "x86", "x86-vnni", "arm"] = Field(
+    target_cpu: TargetCpu = Field(
         "auto", description="processor that int8 is for: x86 without VNNI needs weights of 7 bits; this one's, for auto"
     )
     calibration: Literal["minmax", "percentile", "entropy"] = Field(
         "minmax", description="how int8-static finds the range of an activation"
     )
     calibration_texts: int = Field(256, ge=1, description="training texts that show how large activations are")
-    block_size: Literal[16, 32, 64, 128, 256] = Field(32, description="weights that share a scale, below 8 bits")
+    block_size: BlockSize = Field(32, description="weights that share a scale, below 8 bits")
     gate_texts: int = Field(1000, ge=1, description="transfer texts that the gates read, beside all validation texts")
+    train: int = Field(0, ge=0, le=1000, description="epochs of training under the rounding, taught by the fp32 model")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="of --train")
+    device: Device = "auto"
     out: Path
+
+    @model_validator(mode="after")
+    def _rounds_something(self) -> Self:
+        if self.train and self.precision in ("fp16", "bf16"):
+            raise ValueError(f"--train: {self.precision} has 16 bits, which need no training; leave it out")
+        return self
 
 
 class BenchmarkConfig(TextDataConfig):

@@ -1,0 +1,164 @@
+"""Train under the rounding of a quantized graph (quantization-aware training).
+
+In the forward pass weights and activations are rounded to what the graph will hold; in the backward pass rounding
+counts as the identity (straight-through estimator), so that weights learn to lie where rounding does little:
+
+    W_q = s (clamp(round(W / s) + z, a, b) - z),    dL/dW = dL/dW_q
+
+The scales s and zero points z are those that the quantizers choose from the weights themselves (extremes of a channel
+or of a block), anew in every step. So what the graph computes is what was trained, and no scale has to be carried over.
+Dynamic int8 chooses the scale of an activation from the tensor, here as in the graph; static int8 has the scale
+calibrated after the training, by the rule that is used here on each batch. Int8 graphs are smoothed (see
+`lilliput.export.smooth`), which moves their weights' grid a little from the one trained with.
+
+References: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference", section 3; Bengio et al. 2013, "Estimating or Propagating Gradients Through Stochastic Neurons", section 4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lilliput.errors import ConfigError
+from lilliput.export.quantize import SMALL
+
+Round = Callable[[Tensor], Tensor]
+
+
+def straight_through(rounded: Tensor, exact: Tensor) -> Tensor:
+    """``rounded`` forwards, the gradient of ``exact`` backwards."""
+    return exact + (rounded - exact).detach()
+
+
+def symmetric(weights: Tensor, levels: int, largest: Tensor) -> Tensor:
+    """Weights as signed numbers from -levels to levels, with the scale max|W| / levels.
+
+    Args:
+        weights: ``[..., n]``.
+        largest: max|W| of those that share a scale, in a shape that fits.
+    """
+    scale = (largest / levels).clamp_min(torch.finfo(torch.float32).tiny)
+    return straight_through(torch.round(weights / scale).clamp(-levels, levels) * scale, weights)
+
+
+def by_channel(weights: Tensor, levels: int) -> Tensor:
+    """`symmetric` with a scale for each output of a product ``[out, in]``."""
+    return symmetric(weights, levels, weights.abs().amax(1, keepdim=True))
+
+
+def asymmetric(values: Tensor, levels: int, low: Tensor, high: Tensor) -> Tensor:
+    """Values as numbers from 0 to levels, with a scale and a zero point from the extremes; 0 stays 0.
+
+    Args:
+        low, high: extremes of those that share a scale, in shapes that fit.
+    """
+    low, high = low.clamp_max(0), high.clamp_min(0)
+    scale = ((high - low) / levels).clamp_min(torch.finfo(torch.float32).tiny)
+    zero = torch.round(-low / scale)
+    return straight_through((torch.round(values / scale + zero).clamp(0, levels) - zero) * scale, values)
+
+
+def blocks(weights: Tensor, size: int, bits: int) -> Tensor:
+    """`asymmetric` in blocks of ``size`` neighbours of the last dimension; the last block of a row may be shorter."""
+    width = weights.shape[-1]
+    padded = nn.functional.pad(weights, (0, -width % size)).unflatten(-1, (-1, size))
+    ends = padded.amin(-1, keepdim=True), padded.amax(-1, keepdim=True)
+    return asymmetric(padded, 2**bits - 1, *ends).flatten(-2)[..., :width]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What a precision rounds.
+
+    Attributes:
+        weights: of a product, ``[out, in]``.
+        inputs: what goes into it, ``[..., in]``; None where it stays exact.
+        rows: what was looked up in a table, ``[..., width]``, given with the whole table.
+    """
+
+    weights: Round
+    inputs: Round | None
+    rows: Callable[[Tensor, Tensor], Tensor]
+
+
+def rounding_of(precision: str, *, reduce_range: bool, block_size: int) -> Rounding:
+    """The rounding of a precision below 16 bits.
+
+    Args:
+        reduce_range: weights of int8 have 7 bits (see `lilliput.export.quantize.overflows`).
+        block_size: weights that share a scale in int8-weights and int4.
+
+    Raises:
+        ConfigError: the precision rounds nothing that training could mend.
+    """
+    levels = 64 if reduce_range else 127
+
+    def looked_up(rows: Tensor, table: Tensor) -> Tensor:
+        return asymmetric(rows, 255, table.detach().amin(), table.detach().amax())
+
+    if precision in ("int8", "int8-static"):
+        return Rounding(lambda w: by_channel(w, levels), lambda x: asymmetric(x, 255, x.amin(), x.amax()), looked_up)
+    if precision == "int8-weights":
+        return Rounding(lambda w: blocks(w, block_size, 8), None, looked_up)
+    if precision == "int4":
+        # A block lies within a row, so that only the rows that are wanted need rounding.
+        return Rounding(lambda w: blocks(w, block_size, 4), None, lambda rows, _: blocks(rows, block_size, 4))
+    raise ConfigError(f"{precision}: has 16 bits, which need no training under their rounding")
+
+
+class RoundedLinear(nn.Linear):
+    """A product whose operands are rounded; `rounded` makes one of a Linear and back."""
+
+    rounding: Rounding
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``[..., in]`` to ``[..., out]``."""
+        values = self.rounding.inputs(input) if self.rounding.inputs else input
+        return nn.functional.linear(values, self.rounding.weights(self.weight), self.bias)
+
+
+class RoundedEmbedding(nn.Embedding):
+    """A table whose rows are rounded."""
+
+    rounding: Rounding
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``[...]`` to ``[..., width]``."""
+        return self.rounding.rows(nn.functional.embedding(input, self.weight, self.padding_idx), self.weight)
+
+
+ROUNDED: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: RoundedLinear, nn.Embedding: RoundedEmbedding}
+
+
+@contextlib.contextmanager
+def rounded(model: nn.Module, rounding: Rounding | None) -> Iterator[None]:
+    """Round the products and tables of a model while the context lasts; its weights and their names stay as they are.
+
+    Heads of at most `SMALL` weights stay exact, as in the graphs. None rounds nothing.
+    """
+    changed: list[Any] = []
+    try:
+        for name, module in model.named_modules() if rounding else ():
+            small_head = not _in_encoder(model, name) and getattr(module, "weight", torch.empty(0)).numel() <= SMALL
+            if type(module) in ROUNDED and not small_head:
+                kind = type(module)
+                module.__class__ = ROUNDED[kind]
+                module.rounding = rounding
+                changed.append((module, kind))
+        yield
+    finally:
+        for module, kind in changed:
+            module.__class__ = kind
+            del module.rounding
+
+
+def _in_encoder(model: nn.Module, name: str) -> bool:
+    """Whether a module is of the encoder's embeddings or layers, not of a head or pooler."""
+    prefix = getattr(model, "base_model_prefix", "")
+    return name.startswith((f"{prefix}.embeddings", f"{prefix}.encoder", f"{prefix}.transformer", "embeddings."))
