@@ -110,6 +110,7 @@ bench-quantize: setup  ## measure what int8 costs, on the teachers of the other 
 		&& $(BIN)/python -m lilliput.benchmarks.quantization.models runs/quantize/bundles-$$fold/teacher \
 			--fold $$fold --out $(QUANTIZED)/fold-$$fold.json || exit; \
 	done
+	$(BIN)/python -m lilliput.benchmarks.quantization.training runs/quantize/bundles-0/teacher --fold 0 --out $(QUANTIZED)/training.json
 	$(BIN)/python -m lilliput.benchmarks.quantization.targets $(QUANTIZED) --out $(QUANTIZED).json --page docs/quantize.md
 
 SERVED := benchmarks/results/export

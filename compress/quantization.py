@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from lilliput import bundle, runtime
+from lilliput import bundle, runtime, signatures
 from lilliput.bundle import Bundle
 from lilliput.compress.batch_invariance import Invariance
 from lilliput.compress.batch_invariance import measure as measure_invariance
@@ -102,6 +102,7 @@ def quantize_bundle(
         GateError: no attempt passes.
         BundleError, ConfigError, DataError: something given is not usable; see the message.
     """
+    signatures.check_private_key(config.sign)
     source = Bundle.open(config.model)
     if "fp32" not in source.manifest.graphs:
         raise ConfigError(f"--model {config.model}: ships no fp32 graph, which every other precision is made from")
@@ -309,6 +310,8 @@ class _Quantization:
         bundle.write_manifest(self.staging, **fields, smoke=[])
         records = smoke(self.staging, tuple(fields["graphs"]), self.dataset.validation.inputs)
         bundle.write_manifest(self.staging, **fields, smoke=records)
+        if self.config.sign:
+            signatures.sign(self.staging, self.config.sign)
 
     def _result(self, verdict: Verdict, ranking: Sequence[Sensitivity], batches: Invariance | None) -> dict[str, Any]:
         sizes = {"fp32": self.graph.stat().st_size, self.precision: self._size()}

@@ -16,7 +16,7 @@ import psutil
 import torch
 
 import lilliput
-from lilliput import bundle, encoder, machine, models, runtime, tasks
+from lilliput import bundle, encoder, machine, models, runtime, signatures, tasks
 from lilliput.config import ExportConfig
 from lilliput.errors import GateError
 from lilliput.export import onnx, parity, quantize
@@ -60,7 +60,9 @@ def to_bundle(
     Raises:
         GateError: a graph is not near enough to the torch model, or that one's outputs are not finite; nothing is left
             behind.
+        ConfigError: ``config.sign`` is no private key.
     """
+    signatures.check_private_key(config.sign)
     task = tasks.get(config.task)
     model = model.eval().to("cpu")
     inputs = encoder.input_names_of(model, tokenizer)
@@ -84,6 +86,8 @@ def to_bundle(
         bundle.write_manifest(staging, **manifest, smoke=[])
         figures = _pass_gates(staging, config, items, reference, progress)
         bundle.write_manifest(staging, **manifest, smoke=smoke(staging, config.precisions, items))
+        if config.sign:
+            signatures.sign(staging, config.sign)
         bundle.commit(staging, config.out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -27,6 +27,7 @@ SliceColumn = Annotated[str | None, typer.Option(help="Column whose values the e
 AllowOverlap = Annotated[bool | None, typer.Option("--allow-overlap", help="Accept texts that two splits share.")]
 Task = Annotated[str | None, typer.Option("--task", "-t", help="A task of the task table, such as classification.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML with the same keys as the flags; flags win.")]
+Sign = Annotated[Path | None, typer.Option(help="PEM file with a private Ed25519 key that the bundle is signed with.")]
 Seed = Annotated[int | None, typer.Option(help="Of every random choice; embedded data are split by seed modulo 3.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Also write the result to this file, as JSON.")]

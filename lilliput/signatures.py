@@ -56,6 +56,17 @@ def sign(bundle: Path, key: Path) -> Path:
     return path
 
 
+def check_private_key(key: Path | None) -> None:
+    """Raise, before long work, what `sign` would raise for a key; None is no key.
+
+    Raises:
+        ConfigError: ``key`` is no private Ed25519 key.
+        MissingDependencyError: the cryptography package is not installed.
+    """
+    if key is not None:
+        _private_key(key)
+
+
 def check(bundle: Path, manifest: bytes, key: Path) -> None:
     """Refuse a bundle whose manifest was not signed with the private half of ``key``. Nothing of it is parsed.
 

@@ -26,6 +26,7 @@ from lilliput.flags import (
     Revision,
     SaveEvery,
     Seed,
+    Sign,
     SliceColumn,
     Task,
     TextColumn,
@@ -235,6 +236,7 @@ def quantize(
         int | None, typer.Option(help="Epochs of training under the rounding, taught by the fp32 model; 0 by default.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of --train.")] = None,
+    sign: Sign = None,
     device: Device = None,
     data: Data = None,
     text_column: TextColumn = None,

@@ -20,6 +20,7 @@ from lilliput.flags import (
     PairColumn,
     Revision,
     Seed,
+    Sign,
     SliceColumn,
     Task,
     TextColumn,
@@ -81,6 +82,7 @@ def export(
         float | None, typer.Option(help="Share of labels that int8 must share with torch.")
     ] = None,
     gate_texts: Annotated[int | None, typer.Option(help="Transfer texts that the gates read.")] = None,
+    sign: Sign = None,
     seed: Seed = None,
     config: ConfigFile = None,
     json_file: Json = None,

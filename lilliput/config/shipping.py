@@ -23,6 +23,7 @@ class ExportConfig(DataConfig):
     max_difference: float = Field(1e-4, gt=0, description="largest logit difference to torch allowed for fp32")
     min_agreement: float = Field(0.985, ge=0, le=1, description="how alike int8 must answer: share of labels")
     gate_texts: int = Field(1000, ge=1, description="transfer texts that the gates read, beside all validation texts")
+    sign: Path | None = Field(None, description="PEM file with a private Ed25519 key that the bundle is signed with")
     out: Path
 
     @field_validator("precisions")
@@ -56,6 +57,7 @@ class QuantizeConfig(DataConfig):
     train: int = Field(0, ge=0, le=1000, description="epochs of training under the rounding, taught by the fp32 model")
     learning_rate: float = Field(1e-4, gt=0, le=1, description="of --train")
     device: Device = "auto"
+    sign: Path | None = Field(None, description="PEM file with a private Ed25519 key that the bundle is signed with")
     out: Path
 
     @model_validator(mode="after")
