@@ -29,6 +29,7 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     queue: Annotated[int | None, typer.Option(help="Texts that may wait; more are refused with 429.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds that a request may take.")] = None,
+    delay: Annotated[float | None, typer.Option(help="Seconds that a text may wait under lasting overload.")] = None,
     max_texts: Annotated[int | None, typer.Option(help="Texts of one request.")] = None,
     max_characters: Annotated[int | None, typer.Option(help="Characters of one text.")] = None,
     drain: Annotated[float | None, typer.Option(help="Seconds that requests get to finish at the end.")] = None,

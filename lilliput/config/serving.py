@@ -24,6 +24,7 @@ class ServeConfig(Config):
     port: int = Field(8000, ge=0, le=65535, description="0 takes a free one")
     queue: int = Field(64, ge=1, le=100_000, description="texts that may wait; more are refused with 429")
     timeout: float = Field(5.0, gt=0, le=3600, description="seconds that a request may take")
+    delay: float = Field(0.005, ge=0, le=3600, description="seconds that a text may wait under lasting overload")
     max_texts: int = Field(64, ge=1, le=10_000, description="texts of one request")
     max_characters: int = Field(20_000, ge=1, le=10_000_000, description="characters of one text")
     drain: float = Field(10.0, ge=0, le=600, description="seconds that requests get to finish when it is stopped")

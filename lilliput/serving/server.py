@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from lilliput import runtime
 from lilliput.config.serving import ServeConfig
 from lilliput.errors import ConfigError
 from lilliput.serving.app import Limits, app
+from lilliput.serving.crew import Processes
 
 BACKLOG = 2048
 
@@ -27,21 +29,28 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
         ConfigError: the address can't be listened on.
         BundleError, MissingDependencyError: the bundle can't be used.
     """
-    model = runtime.load(
-        config.model,
-        precision=config.precision,
-        threads=config.threads,
-        workers=config.workers,
-        providers=config.provider.split(",") if "," in config.provider else config.provider,
-        revision=config.revision,
-    )
-    limits = Limits(config.max_texts, config.max_characters, config.queue, config.timeout, config.drain)
+    settings = {
+        "bundle": config.model,
+        "precision": config.precision,
+        "threads": config.threads,
+        "providers": config.provider.split(",") if "," in config.provider else config.provider,
+        "revision": config.revision,
+    }
+    model = runtime.load(**settings, workers=config.workers)
+    limits = Limits(config.max_texts, config.max_characters, config.queue, config.timeout, config.delay, config.drain)
     listening = _listen(config)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    server = _Server(app(model, limits), config, f"http://{shown}:{port}", say)
-    with listening:
-        server.run(sockets=[listening])
+    crew = Processes(settings, model.workers)
+    crew.start()
+    server = _Server(app(model, limits, crew), config, f"http://{shown}:{port}", say)
+    # Uvicorn handles the signal, and raises it once more when it is done: there is something to do after that.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with listening:
+            server.run(sockets=[listening])
+    finally:
+        crew.close()
 
 
 class _Server(uvicorn.Server):

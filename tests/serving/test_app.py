@@ -137,6 +137,15 @@ def test_a_full_server_refuses_with_when_to_come_again(client, monkeypatch):
     assert int(reply.headers["retry-after"]) >= 1
 
 
+def test_who_is_sent_away_is_not_read(client, monkeypatch):
+    """A body that is no JSON gets 400 from a server that reads it, and 429 from one that is full."""
+    assert client.post("/predict", content=b"{").status_code == 400
+    monkeypatch.setattr(client.app.state.desk, "waiting", 1000)
+    assert client.post("/predict", content=b"{").status_code == 429
+    assert client.get("/model").status_code == 200
+    assert 'lilliput_requests_total{status="429"} 1.0' in client.get("/metrics").text
+
+
 def test_a_server_that_stops_says_so(client):
     client.app.state.desk.closed = True
     assert client.post("/predict", json={"inputs": "a"}).status_code == 503

@@ -6,16 +6,22 @@ import time
 
 import pytest
 
-from lilliput.serving.desk import Closed, Desk, Late, Refused
+from lilliput.serving.crew import Late, Threads
+from lilliput.serving.desk import Closed, Desk, Refused
 
 
 def run(scene):
     return asyncio.run(scene())
 
 
+def desk_of(answer, workers=1, clock=time.monotonic, **settings):
+    """A desk in front of threads."""
+    return Desk(Threads(answer, workers, clock), clock=clock, **settings)
+
+
 def test_answers_come_back_to_who_asked():
     async def scene():
-        desk = Desk(
+        desk = desk_of(
             lambda inputs, options, go_on: [f"{one}{options['mark']}" for one in inputs],
             workers=3,
             queue=1000,
@@ -36,7 +42,7 @@ def held(**settings):
         assert go.wait(10)
         return list(inputs)
 
-    return Desk(answer, **{"workers": 1, "queue": 3, "timeout": 9, **settings}), go
+    return desk_of(answer, **{"queue": 3, "timeout": 9, **settings}), go
 
 
 def test_a_full_queue_refuses_and_takes_again():
@@ -59,6 +65,50 @@ def test_a_request_that_is_larger_than_the_queue_is_taken_when_nobody_waits():
         desk, go = held(queue=2)
         go.set()
         assert await desk.ask(list(range(5)), {}) == list(range(5))
+
+    run(scene)
+
+
+class Clock:
+    """A clock that is turned by hand."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_queue_that_stands_is_kept_short_until_there_is_a_break():
+    """One worker, room for 50: after a tenth of a second without a break only 2 texts may be there."""
+    clock = Clock()
+
+    async def scene():
+        desk, go = held(queue=50, clock=clock, timeout=99)
+        tasks = [asyncio.create_task(desk.ask([number], {})) for number in range(10)]
+        await asyncio.sleep(0.05)
+        clock.now += 0.05
+        tasks.append(asyncio.create_task(desk.ask([10], {})))  # a burst so far
+        await asyncio.sleep(0.01)
+        clock.now += 0.06
+        with pytest.raises(Refused):
+            await desk.ask([11], {})
+        assert desk.standing
+        go.set()
+        await asyncio.gather(*tasks)
+        go.clear()
+        clock.now += 0.01  # the desk is free, but has not been for long
+        tasks = [asyncio.create_task(desk.ask([number], {})) for number in range(2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Refused):
+            await desk.ask([12], {})
+        go.set()
+        await asyncio.gather(*tasks)
+        go.clear()
+        clock.now += 0.2  # a break
+        tasks = [asyncio.create_task(desk.ask([number], {})) for number in range(9)]
+        await asyncio.sleep(0.05)
+        go.set()
+        assert await asyncio.gather(*tasks) == [[number] for number in range(9)]
 
     run(scene)
 
@@ -89,7 +139,7 @@ def test_a_deadline_passes_and_what_nobody_waits_for_is_not_worked_on():
             go.wait(10)
             return list(inputs)
 
-        desk = Desk(answer, workers=1, queue=10, timeout=0.1)
+        desk = desk_of(answer, workers=1, queue=10, timeout=0.1)
         late = await asyncio.gather(*(desk.ask([n], {}) for n in range(2)), return_exceptions=True)
         assert [type(one) for one in late] == [Late, Late]
         assert desk.waiting == 2  # the thread is still at work on the first
@@ -141,7 +191,7 @@ def test_what_is_late_is_not_worked_on_to_its_end():
                 time.sleep(0.02)
             return inputs
 
-        desk = Desk(answer, workers=1, queue=100, timeout=0.1)
+        desk = desk_of(answer, workers=1, queue=100, timeout=0.1)
         with pytest.raises(Late):
             await desk.ask(list(range(100)), {})
         while desk.waiting:
@@ -153,7 +203,7 @@ def test_what_is_late_is_not_worked_on_to_its_end():
 
 def test_an_error_of_an_answer_reaches_who_asked():
     async def scene():
-        desk = Desk(lambda inputs, options, go_on: 1 / 0, workers=1, queue=2, timeout=9)
+        desk = desk_of(lambda inputs, options, go_on: 1 / 0, workers=1, queue=2, timeout=9)
         for _ in range(5):
             with pytest.raises(ZeroDivisionError):
                 await desk.ask([1], {})

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
 import lilliput
@@ -97,3 +99,40 @@ def test_what_keeps_it_from_starting_is_one_line(tiny_bundle, tmp_path, what):
     assert message in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def crew_of(process):
+    """The processes that have a model."""
+    found = psutil.Process(process.pid).children()
+    return [one for one in found if "spawn_main" in " ".join(one.cmdline())]
+
+
+def refusal(request):
+    """The status that a request is refused with."""
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        request()
+    with refused.value as reply:
+        return reply.code
+
+
+def test_a_server_that_lost_a_process_says_so(started):
+    process, address = started("--workers", "1")
+    (worker,) = crew_of(process)
+    assert len(ask(address, ["good"])) == 1
+    worker.kill()
+    worker.wait(10)
+    for _ in range(2):
+        assert refusal(lambda: ask(address, ["good"])) == 503
+    assert refusal(lambda: get(f"{address}/health/ready")) == 503
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def test_no_process_outlives_a_server_that_is_killed(started):
+    process, _ = started("--workers", "2")
+    workers = crew_of(process)
+    assert len(workers) == 2
+    process.kill()
+    process.wait(10)
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive
