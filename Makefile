@@ -111,6 +111,7 @@ bench-quantize: setup  ## measure what int8 costs, on the teachers of the other 
 			--fold $$fold --out $(QUANTIZED)/fold-$$fold.json || exit; \
 	done
 	$(BIN)/python -m lilliput.benchmarks.quantization.training runs/quantize/bundles-0/teacher --fold 0 --out $(QUANTIZED)/training.json
+	$(BIN)/python -m lilliput.benchmarks.quantization.batching runs/quantize/fold-0/teacher/bundle --out $(QUANTIZED)/batching.json
 	$(BIN)/python -m lilliput.benchmarks.quantization.targets $(QUANTIZED) --out $(QUANTIZED).json --page docs/quantize.md
 
 SERVED := benchmarks/results/export

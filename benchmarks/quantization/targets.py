@@ -60,6 +60,19 @@ def rows_of(folds: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def gains_of(piece: Mapping[str, Any]) -> str:
+    """What batches bring, as a Markdown table."""
+    sizes = list(next(iter(piece["gains"].values())))
+    lines = [
+        "| model | precision | " + " | ".join(f"{size} together" for size in sizes) + " |",
+        "| --- | --- |" + " ---: |" * len(sizes),
+    ]
+    for name, row in piece["gains"].items():
+        shown = " | ".join("{:.2f} ({:.2f} to {:.2f})".format(*row[size]) for size in sizes)
+        lines.append(f"| {name} | `{piece['precision']}` | {shown} |")
+    return "\n".join(lines)
+
+
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder of the pieces, as the commands of this folder write them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the judged figures go.")],
@@ -73,7 +86,10 @@ def main(
         write_json(out, merged)
         if page:
             text = replaced(page.read_text(encoding="utf-8"), "quantize", pieces.table(merged["figures"]), page)
-            write_text(page, replaced(text, "quantize-models", rows_of(folds), page))
+            text = replaced(text, "quantize-models", rows_of(folds), page)
+            there = folder / "batching.json"
+            gains = gains_of(json.loads(there.read_text(encoding="utf-8"))) if there.exists() else "Not measured yet."
+            write_text(page, replaced(text, "quantize-batching", gains, page))
     except (LilliputError, OSError, ValueError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -33,7 +33,7 @@ def app(model: Model, limits: Limits | None = None, crew: Crew | None = None) ->
         crew: those who answer; as many threads as the model has workers, by default.
 
     POST /predict answers inputs, GET /model says what is served, /health/live and /health/ready are for whoever
-    watches it, /metrics is for Prometheus, / is a page to try it, /docs the API.
+    watches it, /metrics is for Prometheus, / is a page to try it, /openapi.json describes the API.
 
     Mounted in another application, it needs nothing; to let requests finish when that one stops, have its lifespan
     await ``application.state.desk.drain(seconds)``.
@@ -54,6 +54,8 @@ def app(model: Model, limits: Limits | None = None, crew: Crew | None = None) ->
         version=__version__,
         description="Served by Lilliput.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from elsewhere
+        redoc_url=None,
     )
     application.state.desk = desk
     application.add_exception_handler(RequestValidationError, _wrong)
@@ -68,6 +70,13 @@ async def _wrong(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # it is registered for these
     faults = [{"loc": fault["loc"], "msg": fault["msg"][:WORDS]} for fault in error.errors()[:FAULTS]]
     return JSONResponse({"detail": faults}, 422)
+
+
+class Reply(BaseModel):
+    """What POST /predict answers."""
+
+    answers: Any = Field(description="the answer to an input, or a list of them, as the runtime gives it")
+    model: str = Field(description="name of the bundle")
 
 
 def _schema(model: Model, limits: Limits) -> type[BaseModel]:
@@ -113,10 +122,11 @@ def _add_answers(application: FastAPI, model: Model, desk: Desk, limits: Limits,
         except BundleError as error:
             raise HTTPException(500, str(error)) from None
         metrics.texts.inc(len(inputs))
-        return {"answers": found[0] if single else found, "model": model.manifest.name}
+        return JSONResponse({"answers": found[0] if single else found, "model": model.manifest.name})
 
     predict.__annotations__["body"] = Annotated[form, Body()]
     responses: dict[int | str, dict[str, Any]] = {
+        200: {"model": Reply},
         413: {"description": "the request is too long"},
         429: {"description": "too many requests; come again after Retry-After seconds"},
         503: {"description": "the server is about to stop"},

@@ -22,7 +22,12 @@ def test_the_worst_model_counts(tmp_path):
         piece = {"figures": [], "command": "measure", "commit": None, **fold}
         (tmp_path / f"fold-{fold['fold']}.json").write_text(json.dumps(piece))
     page = tmp_path / "page.md"
-    page.write_text("".join(f"<!-- table: {name} -->\n<!-- /table -->\n" for name in ("quantize", "quantize-models")))
+    page.write_text(
+        "".join(
+            f"<!-- table: {name} -->\n<!-- /table -->\n"
+            for name in ("quantize", "quantize-models", "quantize-batching")
+        )
+    )
     app = typer.Typer()
     app.command()(targets.main)
     done = CliRunner().invoke(app, [str(tmp_path), "--out", str(tmp_path / "out" / "q.json"), "--page", str(page)])
