@@ -16,14 +16,17 @@ import typer
 
 from lilliput import models, tasks
 from lilliput.benchmarks import pieces
-from lilliput.compress import prune
 from lilliput.compress.engine import compare, runnable
+from lilliput.compress.pruning import prune_stages
 from lilliput.config import DataConfig, PruneConfig
-from lilliput.errors import LilliputError
+from lilliput.errors import ConfigError, LilliputError
+from lilliput.runs import Run
 from lilliput.train import embedded, sources
 
 SPEEDUP = 2.0
 TEXTS = 400
+EVALUATED = 100
+"""Texts on which accuracies are measured, which say nothing."""
 
 
 def make(folder: Path, seed: int) -> None:
@@ -51,10 +54,15 @@ def main(
         if not (work / "model" / "config.json").exists():
             make(work / "model", seed)
         settings = {"seed": seed, "calibration": 32, "per_layer": True}
-        result = prune(PruneConfig(model=str(work / "model"), speedup=SPEEDUP, out=work / "pruned", **settings))
+        data = sources.load(DataConfig(seed=seed)).subset(validation=EVALUATED, test=EVALUATED)
+        config = PruneConfig(model=str(work / "model"), speedup=SPEEDUP, out=work / "pruned", **settings)
+        with Run(config.out, "prune") as run:
+            cut, result = prune_stages(run, config, data)
+        if cut.reused:
+            raise ConfigError(f"--work {work}: pruned already, so that its memory can't be measured; remove it")
         texts = sources.load(DataConfig(seed=seed)).test.texts[:TEXTS]
         bundles = []
-        for name, folder in (("whole", work / "model"), ("pruned", Path(result["folder"]))):
+        for name, folder in (("whole", work / "model"), ("pruned", cut.folder)):
             model, tokenizer = models.load_finetuned_classifier(folder), models.load_tokenizer(folder)
             shutil.rmtree(work / f"{name}-bundle", ignore_errors=True)
             bundles.append(runnable(model, tokenizer, "int8", texts, work / f"{name}-bundle", max_length=128))
@@ -71,7 +79,7 @@ def main(
         asked=SPEEDUP,
         achieved=[speedup.value, speedup.low, speedup.high],
         milliseconds=[one.ms for one in timed],
-        blocks=result["pruning"]["blocks"],
+        blocks=result["blocks"],
     )
     typer.echo(f"peak {peak:.2f} GiB; {speedup.value:.2f} times faster")
 
