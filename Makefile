@@ -136,6 +136,7 @@ frontier: setup  ## everything Lilliput makes on one chart, in pieces of less th
 		$(FRONTIER).speed --fold $$fold --out $(RESULTS)/frontier/speed-$$fold.json || exit; \
 	done
 	$(FRONTIER).search --fold 0 --out $(RESULTS)/frontier/search.json
+	$(FRONTIER).unlike --out $(RESULTS)/frontier/unlike.json
 	$(FRONTIER).spread runs/prune/fold-0/x8-bundle/bundle --out $(RESULTS)/frontier/spread.json
 	$(FRONTIER).targets $(RESULTS) --out $(RESULTS)/frontier.json --page docs/frontier.md
 
