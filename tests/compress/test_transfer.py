@@ -278,3 +278,11 @@ def test_of_an_unlabelled_file_a_number_a_text_is_kept(texts, tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_numbers_a_token_are_small_in_the_file(texts, tokenizer, tmp_path):
+    rows = write(texts(), tokenizer, tmp_path)
+    types = {name: str(column.feature.dtype) for name, column in rows.features.items() if hasattr(column, "feature")}
+    assert types["input_ids"] == "int32"
+    assert types["attention_mask"] == "int8"
+    assert max(max(row["input_ids"]) for row in rows) < len(tokenizer)
