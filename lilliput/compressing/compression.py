@@ -201,7 +201,14 @@ class Compression:
     def _ending(self) -> float:
         if self.config.budget is None:
             return 0.0
-        return plan.ending(self.seen, self.config.family, self._limit() or self.seen.test)
+        return plan.ending(self.seen, self._members(), self._limit() or self.seen.test)
+
+    def _members(self) -> int:
+        """Models that are shipped at most: as the flag says; within a budget perhaps fewer, to have time to search."""
+        most, budget = self.config.family, self.config.budget
+        if budget is None:
+            return most
+        return plan.members_within(self.seen, most, self._limit() or self.seen.test, plan.ENDING_SHARE * budget)
 
     def _limit(self) -> int | None:
         """Test texts of the benchmark: all, unless the flag or a fifth of the budget allows fewer."""
@@ -224,6 +231,7 @@ class Compression:
             places=self.places,
             budget=self.budget,
             ending=self.ending,
+            most=self._members(),
             limit=self._limit(),
             reporter=self.reporter,
         )

@@ -139,6 +139,21 @@ def ending(seen: Situation, family: int, limit: int) -> float:
     return OVERHEAD + family * 0.5 * seen.export_s + benchmark(seen, family, limit)
 
 
+ENDING_SHARE = 1 / 3
+"""Share of the budget that bundles and benchmark may take, where fewer models can be shipped instead."""
+
+FEWEST = 2
+"""Models that are shipped where time is short: the one to take, and one to compare it with."""
+
+
+def members_within(seen: Situation, family: int, limit: int, seconds: float) -> int:
+    """How many models can be shipped in the time given: ``family`` at most, and `FEWEST` however short it is."""
+    for count in range(family, FEWEST, -1):
+        if ending(seen, count, limit) <= seconds:
+            return count
+    return min(family, FEWEST)
+
+
 def benchmark(seen: Situation, family: int, texts: int) -> float:
     """Seconds of the benchmark: each model starts a process, and answers every text, in two precisions.
 

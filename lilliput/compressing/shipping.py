@@ -50,6 +50,7 @@ class Shipping:
         dataset: with its test split, which the benchmark reads.
         view: without.
         ending: seconds that exports and benchmark were to take.
+        most: models that are shipped.
         limit: test texts that the benchmark reads; None for all.
     """
 
@@ -64,6 +65,7 @@ class Shipping:
     places: Places
     budget: Budget
     ending: float
+    most: int
     limit: int | None
     reporter: Reporter
 
@@ -86,7 +88,7 @@ class Shipping:
         teacher = family.teacher_point(self.seen)
         results = {result.trial: result for result in self.ledger.best()}
         while found := family.all_points(self.ledger, refused):
-            choice = family.choose(found, self.wanted, teacher, self.config.family)
+            choice = family.choose(found, self.wanted, teacher, self.most)
             members, bad = {}, set()
             for name, trial in family.names_of(self.ledger, results, choice.members).items():
                 stage = self._export(name, results[trial])

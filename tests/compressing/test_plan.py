@@ -11,8 +11,10 @@ from lilliput.compressing.plan import (
     OVERHEAD,
     Plan,
     benchmark,
+    ending,
     guess,
     lessons,
+    members_within,
     plan,
     short_of,
     texts_within,
@@ -102,6 +104,17 @@ def test_a_short_budget_reads_fewer_test_texts():
 
 
 # --- proposals -------------------------------------------------------------------------------------------------------
+
+
+def test_a_short_budget_ships_fewer_models():
+    whole = ending(SEEN, 6, SEEN.test)
+    assert members_within(SEEN, 6, SEEN.test, whole) == 6
+    assert members_within(SEEN, 6, SEEN.test, whole - 1) == 5
+    assert members_within(SEEN, 6, SEEN.test, 0) == 2
+    assert members_within(SEEN, 1, SEEN.test, 0) == 1
+    for seconds in (whole / 2, whole / 1.5, whole):
+        count = members_within(SEEN, 6, SEEN.test, seconds)
+        assert count == 2 or ending(SEEN, count, SEEN.test) <= seconds
 
 
 def test_kinds_are_found_and_unknown_ones_named():
