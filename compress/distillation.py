@@ -24,13 +24,12 @@ from lilliput.compress.calibration_texts import CalibrationTexts
 from lilliput.compress.distillation_loss import DistillationLoss, WithTeacher, without_key
 from lilliput.compress.general import distill_general
 from lilliput.compress.online import ChangedTexts
-from lilliput.compress.rounding import Rounding, rounded, rounding_of
+from lilliput.compress.rounding import rounded, rounding_for
 from lilliput.compress.stages import Schedule, stages
 from lilliput.compress.teachers import Teacher
 from lilliput.compress.transfer import Transfer
 from lilliput.config import DistillConfig
 from lilliput.errors import ConfigError, ModelError
-from lilliput.export.precisions import QuantSpec
 from lilliput.runs import Run, Stage
 from lilliput.tasks import Task
 from lilliput.train import evaluate, features, loop, precision, sources
@@ -284,7 +283,7 @@ class Distillation:
         last = number == len(stages(self.config))
         place = folder if last else folder / "checkpoints" / f"stage-{number}"
         place.mkdir(parents=True, exist_ok=True)
-        with rounded(student, self._rounding()):
+        with rounded(student, rounding_for(self.config)):
             student, best = loop.fit(
                 student,
                 validate.tokenizer,
@@ -303,13 +302,6 @@ class Distillation:
                 shutil.copy(place / "log.jsonl", folder / f"log-stage-{number}.jsonl")
             encoder.word_embeddings_of(student).weight.requires_grad_(self.config.train_embeddings)
         return student, best
-
-    def _rounding(self) -> Rounding | None:
-        config = self.config
-        if config.rounding is None:
-            return None
-        spec = QuantSpec(config.rounding, config.target_cpu, block_size=config.block_size)
-        return rounding_of(config.rounding, reduce_range=spec.reduce_range, block_size=config.block_size)
 
     def _collate(
         self, validate: Validation, schedule: Schedule, teaching: Sequence[Teacher], weights: Sequence[float]

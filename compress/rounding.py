@@ -25,7 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lilliput.config import DistillConfig
 from lilliput.errors import ConfigError
+from lilliput.export.precisions import QuantSpec
 from lilliput.export.quantize import SMALL
 
 Round = Callable[[Tensor], Tensor]
@@ -110,6 +112,14 @@ def rounding_of(precision: str, *, reduce_range: bool, block_size: int) -> Round
         # A block lies within a row, so that only the rows that are wanted need rounding.
         return Rounding(lambda w: blocks(w, block_size, 4), None, lambda rows, _: blocks(rows, block_size, 4))
     raise ConfigError(f"{precision}: has 16 bits, which need no training under their rounding")
+
+
+def rounding_for(config: DistillConfig) -> Rounding | None:
+    """The rounding that a student is trained under; None where it is trained as it is."""
+    if config.rounding is None:
+        return None
+    narrow = QuantSpec(config.rounding, config.target_cpu).reduce_range
+    return rounding_of(config.rounding, reduce_range=narrow, block_size=config.block_size)
 
 
 class RoundedLinear(nn.Linear):

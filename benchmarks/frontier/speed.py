@@ -43,7 +43,7 @@ def chosen(only: str | None) -> list[str]:
     return names
 
 
-def entries_of(fold: ModelsOfFold, names: Sequence[str]) -> dict[str, Entry]:
+def entries_of(fold: PrunedFold | DistilledFold, names: Sequence[str]) -> dict[str, Entry]:
     """The bundles of a fold's pruned or distilled models, by name."""
     found = {}
     for name in names:

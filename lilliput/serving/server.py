@@ -29,7 +29,7 @@ def serve(config: ServeConfig, say: Callable[[str], None]) -> None:
         ConfigError: the address can't be listened on.
         BundleError, MissingDependencyError: the bundle can't be used.
     """
-    settings = {
+    settings: dict[str, Any] = {
         "bundle": config.model,
         "precision": config.precision,
         "threads": config.threads,
