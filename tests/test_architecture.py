@@ -25,6 +25,7 @@ FLOORS = {
     "lilliput.commands": "top",
     "lilliput.__main__": "top",
     "lilliput.pipeline": "top",
+    "lilliput.quantizing": "top",
     "lilliput.demo": "top",
     "lilliput.compressing": "top",
     "lilliput.steps": "top",
