@@ -12,7 +12,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check links bench bench-train bench-distill bench-prune bench-quantize bench-serve frontier clean
+.PHONY: help setup demo test check links bench bench-train bench-distill bench-prune bench-quantize bench-serve frontier peers bench-vader clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -139,6 +139,24 @@ frontier: setup  ## everything Lilliput makes on one chart, in pieces of less th
 	$(FRONTIER).unlike --out $(RESULTS)/frontier/unlike.json
 	$(FRONTIER).spread runs/prune/fold-0/x8-bundle/bundle --out $(RESULTS)/frontier/spread.json
 	$(FRONTIER).targets $(RESULTS) --out $(RESULTS)/frontier.json --page docs/frontier.md
+
+PEERS := $(BIN)/python -m lilliput.benchmarks.peers.measure
+
+peers: setup  ## what users would pick instead, each in an environment of its own, in turns with ours; an hour
+	for fold in 0 1 2; do \
+		$(PEERS) --fold $$fold --ours x4=runs/prune/fold-$$fold/x4-bundle/bundle --ours x8=runs/prune/fold-$$fold/x8-bundle/bundle \
+			--out $(RESULTS)/peers/fold-$$fold.json || exit; \
+	done
+	$(PEERS).targets $(RESULTS)/peers --out $(RESULTS)/peers.json --page docs/benchmark.md
+
+VADER := $(BIN)/python -m lilliput.benchmarks.vader
+
+bench-vader: setup  ## the table of the VADER paper, with teachers and students of each domain; some hours
+	$(VADER).reproduce --out $(RESULTS)/vader/reproduce.json
+	for domain in tweets movies products editorials; do \
+		$(VADER).trained --domain $$domain --out $(RESULTS)/vader/$$domain.json || exit; \
+	done
+	$(VADER).targets $(RESULTS)/vader --out $(RESULTS)/vader.json --page docs/benchmark.md
 
 clean:  ## remove what set-up and the tools made; runs/ and the download cache stay
 	rm -rf $(VENV) .links .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info

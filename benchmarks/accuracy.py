@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from lilliput import statistics, timing
+from lilliput.benchmarks import evidence, origin, structure
 from lilliput.benchmarks.entries import Entry
 from lilliput.benchmarks.measured import Measured, Result, same_labels
 from lilliput.errors import ConfigError
 from lilliput.statistics import Estimate
+from lilliput.train import calibration
 
-QUANTILE_LEVELS = (0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.99)
+QUANTILE_LEVELS = (0.001, *(percent / 100 for percent in range(1, 100)), 0.999)
 """Levels of a row's ``latency_quantiles_ms``: enough to draw its distribution."""
 
 REFERENCES = {"teacher_eager": "speedup_vs_teacher_eager", "teacher_int8": "speedup_vs_teacher_int8"}
@@ -22,7 +24,13 @@ REFERENCES = {"teacher_eager": "speedup_vs_teacher_eager", "teacher_int8": "spee
 
 
 def rows(
-    result: Result, entries: Sequence[Entry], golds: Sequence[int], label_names: Sequence[str], *, teacher: str
+    result: Result,
+    entries: Sequence[Entry],
+    golds: Sequence[int],
+    label_names: Sequence[str],
+    *,
+    teacher: str,
+    column: tuple[str, Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """One row a model, in the order of the entries, as report.json has it.
 
@@ -33,13 +41,17 @@ def rows(
         golds: label index of every test text, in the order in which ``result`` was measured.
         label_names: the meaning of those indices.
         teacher: name of the entry whose accuracy is what a student can retain: the teacher in fp32.
+        column: name and values of a column of the data that accuracy is broken down by, beside length and label.
 
     Raises:
         ConfigError: ``teacher`` was not measured, or the labels or the number of texts are not the measured ones.
     """
     _check(result, golds, label_names, teacher)
     gold = np.asarray(golds)
-    found = [_row(entry, result, gold, teacher) for entry in entries]
+    found = [
+        {**_row(entry, result, gold, teacher), **_details(entry, result, gold, label_names, column)}
+        for entry in entries
+    ]
     for role, key in REFERENCES.items():
         _add_speedups(found, result, [entry.name for entry in entries if entry.role == role], key)
     frontier = statistics.pareto([row["score"] for row in found], [row["latency_ms"]["p50"] for row in found])
@@ -74,6 +86,26 @@ def _row(entry: Entry, result: Result, gold: np.ndarray, teacher: str) -> dict[s
         "mcnemar_p": statistics.mcnemar(hits, teacher_hits),
         "ece": statistics.calibration_error(seen.probabilities, gold),
         **_speed(seen),
+    }
+
+
+def _details(
+    entry: Entry,
+    result: Result,
+    gold: np.ndarray,
+    label_names: Sequence[str],
+    column: tuple[str, Sequence[str]] | None,
+) -> dict[str, Any]:
+    """What is behind a row's figures, and where its model comes from."""
+    seen = result.models[entry.name]
+    hits = seen.answers == gold
+    return {
+        "hits": evidence.packed(hits),
+        "reliability": calibration.reliability(seen.probabilities, gold),
+        "slices": evidence.sliced(hits, gold, result.texts, label_names, column) if result.texts else [],
+        "structure": structure.of_entry(entry),
+        "sensitivity": origin.sensitivity(entry),
+        "made": origin.commands(entry),
     }
 
 

@@ -1,82 +1,50 @@
-"""How the charts of the report page look, and what they are made of.
+"""Colours of pictures, and logarithmic axes in percent of a width.
 
-Colours are of the Okabe-Ito palette, which colour-blind readers can tell apart; shape and fill say the same again.
-Names are untrusted: plotly reads a little HTML in its texts, so they are escaped.
+Colours are of the Okabe-Ito palette, which colour-blind readers can tell apart; the page has brighter ones in the dark.
 """
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lilliput.benchmarks.table import milliseconds, percent
+INK, MUTED, GRID = "#1f2933", "#5f6b7a", "#e4e8ed"
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a94a0"
+TONES = {"int8": "blue", "fp32": "orange", "fp16": "green", "bf16": "green", "int8-static": "purple", "int4": "purple"}
+"""Names of the page's colours; other precisions are grey."""
 
 Row = Mapping[str, Any]
 
-INK, MUTED, GRID = "#1f2933", "#5f6b7a", "#e4e8ed"
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#8a94a0"
-COLOURS = {"int8": BLUE, "fp32": ORANGE, "fp16": GREEN, "bf16": GREEN}
+
+def tone_of(row: Row) -> str:
+    """A colour's name for each precision; the sanity floor is grey."""
+    return "grey" if row["role"] == "floor" else TONES.get(row["precision"], "grey")
 
 
 @dataclass(frozen=True)
-class Chart:
-    """A figure for ``Plotly.newPlot``; ``narrow`` replaces parts of its layout on a phone."""
+class LogAxis:
+    """A logarithmic axis from ``low`` to ``high``; places are percent from its left end."""
 
-    id: str
-    title: str
-    note: str
-    description: str
-    data: list[dict[str, Any]]
-    layout: dict[str, Any]
-    narrow: dict[str, Any]
-    height: int
+    low: float
+    high: float
 
+    def place(self, value: float) -> float:
+        """Where a value lies; what lies outside is at the nearer end."""
+        share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+        return 100 * min(1.0, share)
 
-def log_axis(title: str, logs: Sequence[float]) -> dict[str, Any]:
-    """A logarithmic axis with ticks at 1, 2, 5, 10 ... written out; only 1, 10 ... where it spans much."""
-    digits = (1, 2, 5) if logs[1] - logs[0] < 3 else (1,)
-    ticks = [digit * 10.0**power for power in range(-6, 10) for digit in digits]
-    ticks = [tick for tick in ticks if logs[0] <= math.log10(tick) <= logs[1]]
-    shown = {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
-    return {**axis(title), "type": "log", "range": list(logs), **shown}
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Place and text of 1, 2, 5, 10 ... ; of 1, 10 ... where the axis spans much."""
+        decades = math.log10(self.high / self.low)
+        digits = (1, 2, 5) if decades < 2 else (1, 3) if decades < 3 else (1,)
+        values = [digit * 10.0**power for power in range(-6, 10) for digit in digits]
+        return [(self.place(value), f"{value:g}") for value in values if self.low <= value <= self.high]
 
 
-def axis(title: str) -> dict[str, Any]:
-    """A linear axis."""
-    return {
-        "title": {"text": title, "font": {"size": 12, "color": MUTED}},
-        "gridcolor": GRID,
-        "linecolor": GREY,
-        "zeroline": False,
-        "tickfont": {"size": 11},
-        "automargin": True,
-    }
-
-
-def name_axis() -> dict[str, Any]:
-    """The models from top to bottom."""
-    return {
-        "autorange": "reversed",
-        "automargin": True,
-        "tickfont": {"size": 11},
-        "gridcolor": GRID,
-        "type": "category",
-    }
-
-
-def colour_of(row: Row) -> str:
-    """A colour for each precision; the sanity floor is grey."""
-    return GREY if row["role"] == "floor" else COLOURS.get(row["precision"], GREY)
-
-
-def escaped(words: str) -> str:
-    """Untrusted text for plotly."""
-    return html.escape(words, quote=False)
-
-
-def said(row: Row) -> str:
-    """A model's place in the frontier, in words."""
-    return f"{row['name']}: {percent(row['score'], row['score_ci'])} at {milliseconds(row['latency_ms']['p50'])} ms"
+def axis_of(values: Iterable[float], margin: float = 1.3) -> LogAxis:
+    """The axis that holds some values above 0, with room around them: a factor of ``margin`` at both ends."""
+    found: Sequence[float] = list(values)
+    return LogAxis(min(found) / margin, max(found) * margin)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lilliput.benchmarks.figures import Report, find, teacher_is_good
+from lilliput.benchmarks.figures import Report, teacher_is_good, teacher_of
 from lilliput.benchmarks.table import megabytes, milliseconds, percent, times
 
 GOOD_ENOUGH = 0.97
@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 def best_student(report: Report) -> Row | None:
     """The row that the claim is about; None where no student was measured."""
-    teacher = find(report, role="teacher_fp32")
+    teacher = teacher_of(report)
     rows = [row for row in report["models"] if teacher is None or row["model"] != teacher["model"]]
     students = [row for row in rows if row["role"] == "student" and row["retained"] is not None]
     good = [row for row in students if row["retained"] >= GOOD_ENOUGH]
@@ -40,7 +40,7 @@ def _latency(row: Row) -> float:
 
 def claim(report: Report) -> str:
     """What the best student gains and loses, with intervals."""
-    best, teacher = best_student(report), find(report, role="teacher_fp32")
+    best, teacher = best_student(report), teacher_of(report)
     if best is None or teacher is None:
         fastest = min(report["models"], key=_latency)
         return (
@@ -109,6 +109,12 @@ def not_measured(report: Report) -> list[str]:
         gaps.append("The targets: a smoke run measures none of them.")
     else:
         gaps += [f"{figure['id']}." for figure in report["figures"] if figure["status"] == "not measured"]
+    for name, measured in (report.get("scenarios") or {}).items():
+        why = {model: one["not_measured"] for model, one in measured["models"].items() if "not_measured" in one}
+        if why and len(why) == len(measured["models"]) and len(set(why.values())) == 1:
+            gaps.append(f"Scenario {name}: {next(iter(why.values()))}.")
+        else:
+            gaps += [f"Scenario {name}, {model}: {reason}." for model, reason in why.items()]
     return gaps
 
 

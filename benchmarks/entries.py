@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lilliput import sessions
+
 WORKER = (sys.executable, "-m", "lilliput.benchmarks.worker")
 
 
@@ -23,6 +25,8 @@ class Entry:
             the report is about a "student"; others ("teacher", "floor") only name things.
         tolerance: how far a probability may move when a text is answered again. 0 for engines that are bit-stable.
         parameters, bytes: where the worker can't know them.
+        outputs: the data's label of each of the model's outputs, where those have other names or another order; empty
+            where they are the data's labels as they stand.
         command: the worker's program and arguments; a peer in an environment of its own names another interpreter.
     """
 
@@ -39,16 +43,44 @@ class Entry:
     tolerance: float = 0.0
     parameters: int | None = None
     bytes: int | None = None
+    outputs: Sequence[str] = ()
     command: Sequence[str] = WORKER
 
 
-def of_bundle(bundle: Path, model: str, precision: str, role: str = "student", seeds: tuple[int, ...] = ()) -> Entry:
-    """A bundle in Lilliput's runtime, named "MODEL PRECISION"."""
-    options = {"bundle": str(bundle), "precision": precision}
-    return Entry(f"{model} {precision}", "onnxruntime", precision, "bundle", options, model, role, seeds=seeds)
+def of_bundle(
+    bundle: Path,
+    model: str,
+    precision: str,
+    role: str = "student",
+    seeds: tuple[int, ...] = (),
+    provider: str = "cpu",
+    outputs: Sequence[str] = (),
+) -> Entry:
+    """A bundle in Lilliput's runtime, named "MODEL PRECISION"; on a provider other than the CPU, that one too."""
+    on_cpu = provider == "cpu"
+    return Entry(
+        name=f"{model} {precision}" if on_cpu else f"{model} {precision} {provider}",
+        engine="onnxruntime",
+        precision=precision,
+        peer="bundle",
+        options={"bundle": str(bundle), "precision": precision, **({} if on_cpu else {"provider": provider})},
+        model=model,
+        role=role,
+        provider=sessions.PROVIDERS[provider],
+        seeds=seeds,
+        outputs=outputs,
+        tolerance=0.0 if on_cpu else 1e-3,  # accelerators add in no fixed order
+    )
 
 
-def of_torch_eager(folder: Path, model: str, max_length: int, seeds: tuple[int, ...] = ()) -> Entry:
+def of_torch_eager(
+    folder: Path,
+    model: str,
+    max_length: int,
+    seeds: tuple[int, ...] = (),
+    role: str = "teacher_eager",
+    outputs: Sequence[str] = (),
+) -> Entry:
     """A Hugging Face folder (or bundle) in eager PyTorch, named "MODEL torch eager"."""
     options = {"model": str(folder), "max_length": max_length}
     return Entry(
@@ -58,14 +90,15 @@ def of_torch_eager(folder: Path, model: str, max_length: int, seeds: tuple[int, 
         peer="torch_eager",
         options=options,
         model=model,
-        role="teacher_eager",
+        role=role,
         provider="cpu",
         seeds=seeds,
+        outputs=outputs,
         tolerance=1e-5,  # matrix kernels may depend on where in memory their operands lie
     )
 
 
-def of_plain_onnx_int8(folder: Path, model: str, seeds: tuple[int, ...] = ()) -> Entry:
+def of_plain_onnx_int8(folder: Path, model: str, seeds: tuple[int, ...] = (), outputs: Sequence[str] = ()) -> Entry:
     """What ``peers.plain_onnx_int8.build`` wrote, named "MODEL plain int8"."""
     return Entry(
         name=f"{model} plain int8",
@@ -76,6 +109,7 @@ def of_plain_onnx_int8(folder: Path, model: str, seeds: tuple[int, ...] = ()) ->
         model=f"{model} plain",
         role="teacher_int8",
         seeds=seeds,
+        outputs=outputs,
     )
 
 

@@ -84,10 +84,15 @@ def _figure(report: Report, target: Target) -> dict[str, Any]:
     }
 
 
+def teacher_of(report: Report) -> Mapping[str, Any] | None:
+    """The row that students retain a share of: the teacher's fp32 bundle or, where it is no bundle, its torch model."""
+    return find(report, role="teacher_fp32") or find(report, role="teacher_eager")
+
+
 def teacher_is_good(report: Report) -> bool:
     """Whether the teacher reaches its floor; a student can't be said to retain what was never there."""
     floor = report["teacher_floor"]
-    teacher = find(report, role="teacher_fp32")
+    teacher = teacher_of(report)
     return floor is None or (teacher is not None and teacher["score"] >= floor)
 
 

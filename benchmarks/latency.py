@@ -44,16 +44,26 @@ class _Record:
 
     expected_ns: int
     facts: Mapping[str, Any]
+    order: Sequence[int] | None = None  # for each label, the place of the model's output; None where it is the same
     elapsed_ns: dict[int, int] = field(default_factory=dict)
     answers: dict[int, int] = field(default_factory=dict)
     probabilities: dict[int, list[float]] = field(default_factory=dict)
     round_p50_ms: list[float] = field(default_factory=list)
 
     def add(self, indices: Sequence[int], reply: Mapping[str, Any]) -> None:
+        answers, probabilities = self.put_in_order(reply)
         self.elapsed_ns.update(zip(indices, reply["ns"], strict=True))
-        self.answers.update(zip(indices, reply["answers"], strict=True))
-        self.probabilities.update(zip(indices, reply["probabilities"], strict=True))
+        self.answers.update(zip(indices, answers, strict=True))
+        self.probabilities.update(zip(indices, probabilities, strict=True))
         self.round_p50_ms.append(timing.percentiles(reply["ns"]).p50)
+
+    def put_in_order(self, reply: Mapping[str, Any]) -> tuple[Sequence[int], Sequence[list[float]]]:
+        """Answers and probabilities of a reply in the order of the data's labels."""
+        if self.order is None:
+            return reply["answers"], reply["probabilities"]
+        place = {output: label for label, output in enumerate(self.order)}
+        rows = [[row[output] for output in self.order] for row in reply["probabilities"]]
+        return [place[answer] for answer in reply["answers"]], rows
 
     def measured(self, peak_bytes: int | None, throughput_per_s: float) -> Measured:
         order = range(len(self.answers))
@@ -90,6 +100,7 @@ def run(
     all_cores: bool = True,
     on_progress: Progress | None = None,
     limit_s: float = 900.0,
+    labels: Sequence[str] | None = None,
 ) -> Result:
     """Measure every entry on every text.
 
@@ -103,6 +114,7 @@ def run(
         all_cores: measure each model on every usable core too.
         on_progress: called as ``on_progress(done, total, what)`` after each step.
         limit_s: seconds after which a request to a worker counts as hung.
+        labels: of the data, in whose order answers are given; the first model's when None.
 
     Raises:
         ConfigError: nothing to measure, or two entries of one name.
@@ -114,7 +126,7 @@ def run(
     steps = _Steps(len(entries) * (len(turns) + 2 + (cores > threads)), on_progress)
     with _started(entries, threads, folder / "workers", limit_s) as live:
         records = [_warm(entry, worker, texts, steps) for entry, worker in zip(entries, live, strict=True)]
-        _same_labels(entries, records)
+        names = _same_labels(entries, records, labels)
         _take_turns(entries, live, records, texts, turns, steps)
         measured = {
             entry.name: _finish(entry, worker, record, texts, steps)
@@ -129,7 +141,7 @@ def run(
                 everything = _all_threads(entry, cores, texts, record.expected_ns, where, limit_s)
                 steps.next(f"{entry.name}: all {cores} cores")
             measured[entry.name] = replace(seen, all_threads=everything)
-    return Result(threads, tuple(records[0].facts["labels"]), len(texts), measured, folder)
+    return Result(threads, names, len(texts), measured, folder, tuple(texts))
 
 
 def deal(texts: Sequence[str], rounds: int, seed: int = 0) -> list[list[int]]:
@@ -174,14 +186,22 @@ def _warm(entry: Entry, worker: Worker, texts: Sequence[str], steps: _Steps) -> 
     return _Record(expected, facts)
 
 
-def _same_labels(entries: Sequence[Entry], records: Sequence[_Record]) -> None:
-    first = records[0].facts["labels"]
-    for entry, record in zip(entries, records, strict=True):
-        if not same_labels(record.facts["labels"], first):
+def _same_labels(entries: Sequence[Entry], records: Sequence[_Record], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The labels of all models: those wanted, or the first model's. Outputs of an entry that names them are put into
+    their order."""
+    stated = [list(entry.outputs or record.facts["labels"]) for entry, record in zip(entries, records, strict=True)]
+    first = list(wanted or stated[0])
+    for entry, record, labels in zip(entries, records, stated, strict=True):
+        if entry.outputs and len(labels) == len(record.facts["labels"]) and sorted(labels) == sorted(first):
+            order = [labels.index(label) for label in first]
+            record.order = None if order == sorted(order) else order
+        elif not same_labels(labels, first):
+            other = "the data has" if wanted else f"{entries[0].name!r} has"
             raise ConfigError(
-                f"{entry.name!r} has the labels {record.facts['labels']}, but {entries[0].name!r} has {first}; "
+                f"{entry.name!r} has the labels {labels}, but {other} {first}; "
                 "models can only be compared on the same labels in the same order"
             )
+    return tuple(first)
 
 
 def _take_turns(
@@ -205,10 +225,10 @@ def _finish(entry: Entry, worker: Worker, record: _Record, texts: Sequence[str],
     """Ask a sample again, then read the memory, then measure the list call (which may need more memory)."""
     size = _affordable(record.expected_ns, 8, RECHECKED, texts)
     indices = _sample(range(len(texts)), size)
-    again = worker.ask("one", texts=[texts[index] for index in indices])
+    answers, probabilities = record.put_in_order(worker.ask("one", texts=[texts[index] for index in indices]))
     for place, index in enumerate(indices):
-        moved = max(abs(a - b) for a, b in zip(again["probabilities"][place], record.probabilities[index], strict=True))
-        if moved > entry.tolerance or again["answers"][place] != record.answers[index]:
+        moved = max(abs(a - b) for a, b in zip(probabilities[place], record.probabilities[index], strict=True))
+        if moved > entry.tolerance or answers[place] != record.answers[index]:
             raise LilliputError(
                 f"{entry.name!r} changed its answer to test text {index} when asked again (a probability moved by "
                 f"{moved:.2g}, {entry.tolerance:g} is allowed): its figures can't be trusted"

@@ -63,6 +63,7 @@ class Result:
     n_texts: int
     models: Mapping[str, Measured]
     folder: Path
+    texts: tuple[str, ...] = ()
 
     @property
     def p50_spread(self) -> float:

@@ -26,7 +26,7 @@ made = report.build_report(
     gates=[dataclasses.asdict(parity) | {"name": "student-l2"} for parity in ...],
     targets=report.demo_targets(),
 )
-report.write_report(made, Path("runs/demo"))
+report.write_report(made, Path("runs/demo"))                          # .json, .html, .md and .csv
 console.print(table.for_terminal(made))                               # lilliput.benchmarks.table
 """
 
@@ -42,7 +42,7 @@ from typing import Any
 import jsonschema
 
 from lilliput import runs
-from lilliput.benchmarks import machine, page
+from lilliput.benchmarks import evidence, machine, page, sheets
 from lilliput.benchmarks.accuracy import QUANTILE_LEVELS, rows
 from lilliput.benchmarks.figures import Target, demo_targets, figures
 from lilliput.benchmarks.measured import Result
@@ -51,6 +51,8 @@ from lilliput.errors import LilliputError
 __all__ = ["RunFacts", "build_report", "demo_targets", "figures", "read_report", "rows", "validate", "write_report"]
 
 SCHEMA = Path(__file__).with_name("report.schema.json")
+LARGEST, LONGEST = 100_000_000, 200
+"""Bytes of a report, and characters of what is said of a fault."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def build_report(
     smoke: bool = False,
     gates: Sequence[Mapping[str, Any]] = (),
     targets: Sequence[Target] = (),
+    scenarios: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Put a report together and check it.
 
@@ -97,7 +100,9 @@ def build_report(
         gates: parity of each bundle and precision: ``name``, ``precision``, ``texts``, ``max_difference`` (of outputs)
             and ``agreement`` with torch.
         targets: of ``demo_targets`` or a list of one's own.
+        scenarios: what other scenarios than the single stream found, by name (see `lilliput.benchmarks.scenarios`).
     """
+    known = {"texts_sha256": evidence.digest(result.texts)} if result.texts else {}
     report: dict[str, Any] = {
         "schema": 1,
         "title": title,
@@ -111,12 +116,13 @@ def build_report(
         "teacher_floor": run.teacher_floor,
         "threads": result.threads,
         "machine": machine.facts(result),
-        "data": {"report": None, **data},
+        "data": {"report": None, **known, **data},
         "recipe": {"commands": list(run.commands), "config": dict(run.config)},
         "gates": [dict(gate) for gate in gates],
         "not_measured": list(run.not_measured),
         "quantile_levels": list(QUANTILE_LEVELS),
         "models": [dict(row) for row in rows],
+        "scenarios": dict(scenarios or {}),
     }
     report["figures"] = figures(report, targets)
     # Through JSON, so that what was checked is what a reader gets (tuples are lists, paths are not allowed).
@@ -135,15 +141,20 @@ def validate(report: Mapping[str, Any]) -> None:
     fault = next(iter(sorted(checker.iter_errors(report), key=lambda error: list(map(str, error.path)))), None)
     if fault is not None:
         place = "/".join(map(str, fault.absolute_path)) or "the top"
-        raise LilliputError(f"the report does not fit its schema at {place}: {fault.message}")
+        words = " ".join(fault.message.split())  # it quotes what is wrong, which may be the whole file
+        short = words if len(words) <= LONGEST else f"{words[: LONGEST // 2]} … {words[-LONGEST // 2 :]}"
+        raise LilliputError(f"the report does not fit its schema at {place}: {short}")
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
-    """Write ``report.json`` and ``report.html`` into the folder, each whole or not at all; return their paths."""
+    """Write ``report.json``, ``.html``, ``.md`` and ``.csv`` into a folder, each whole or not at all; return the first
+    two's paths."""
     validate(report)
     paths = folder / "report.json", folder / "report.html"
     runs.write_json(paths[0], report)
     runs.write_text(paths[1], page.render(report))
+    runs.write_text(folder / "report.md", sheets.markdown(report))
+    runs.write_text(folder / "report.csv", sheets.csv_of(report))
     return paths
 
 
@@ -151,12 +162,23 @@ def read_report(path: Path) -> dict[str, Any]:
     """Read and check a report.
 
     Raises:
-        LilliputError: the file is missing, not JSON, or does not fit the schema.
+        LilliputError: the file is missing, too large, not JSON, or does not fit the schema; the message names it.
     """
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LilliputError(f"{path} can't be read as a report: {error}") from error
-    validate(report)
+        if path.stat().st_size > LARGEST:
+            raise LilliputError(f"{path}: larger than {LARGEST / 1e6:.0f} MB, which no report is")
+        report = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except OSError as error:
+        raise LilliputError(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise LilliputError(f"{path} can't be read as a report, it is no whole JSON file: {error}") from error
+    try:
+        validate(report)
+    except LilliputError as error:
+        raise LilliputError(f"{path}: {error}") from None
     checked: dict[str, Any] = report
     return checked
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")

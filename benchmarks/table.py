@@ -65,6 +65,13 @@ def whole(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:,.0f}"
 
 
+def rate(value: float | None) -> str:
+    """A number a second: whole where it is large, else three significant digits."""
+    if value is None:
+        return NOT_MEASURED
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _short(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
 
@@ -142,11 +149,14 @@ FULL = (
 
 def markdown(rows: Sequence[Row], columns: Sequence[Column] = SHORT) -> str:
     """A GitHub table; numbers to the right."""
-    lines = [
-        [column.title for column in columns],
-        ["---:" if column.numeric else "---" for column in columns],
-        *([_escaped(column.text(row)) for column in columns] for row in rows),
-    ]
+    titles, numeric = [column.title for column in columns], [column.numeric for column in columns]
+    return grid(titles, numeric, [[column.text(row) for column in columns] for row in rows])
+
+
+def grid(titles: Sequence[str], numeric: Sequence[bool], rows: Sequence[Sequence[str]]) -> str:
+    """Any cells as a GitHub table."""
+    rules = ["---:" if right else "---" for right in numeric]
+    lines = [titles, rules, *([escaped(cell) for cell in cells] for cells in rows)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
@@ -170,5 +180,6 @@ def for_terminal(report: Mapping[str, Any]) -> Table:
     return table
 
 
-def _escaped(cell: str) -> str:
+def escaped(cell: str) -> str:
+    """Untrusted text for one line of Markdown."""
     return cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

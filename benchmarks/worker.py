@@ -3,11 +3,12 @@
 SPEC.json is ``{"peer": "bundle", "threads": 1, "options": {...}}``. The worker loads the model, writes one line, then
 answers one JSON line on standard output for every JSON line on standard input, until that is closed:
 
-    (start)                              {"labels": [...], "parameters": 1, "bytes": 1}
+    (start)                              {"labels": [...], "parameters": 1, "bytes": 1, "import_ns": 1, "load_ns": 1}
     {"do": "one", "texts": [...]}        {"ns": [...], "answers": [...], "probabilities": [[...], ...]}
     {"do": "batch", "texts": [...]}      {"ns": total, "answers": [...], "probabilities": [[...], ...]}
     {"do": "warm", "texts": [...], "seconds": 0.5}      {"ns": expected}
     {"do": "peak"}                       {"peak_bytes": n or null}
+    {"do": "batching" | "sized" | "serve" | "memory", ...}      for scenarios: see lilliput.benchmarks.hosted
 
 ``ns`` of "one" are end to end, a string in and a label out, tokenizer inside. Python's garbage collector stays on, and
 the process is not bound to a core: an app isn't either. Thread counts are set in the environment before numpy or torch
@@ -19,12 +20,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
-    from lilliput.benchmarks.peers import Peer
+    from lilliput.benchmarks.hosted import Hosted
+    from lilliput.benchmarks.peers import Loader, Peer
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -50,20 +53,39 @@ def main(spec_path: str) -> None:
     spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
     os.environ.update(environment(spec["threads"]))
 
-    from lilliput.benchmarks import peers  # after the thread counts: what it imports reads them once
-
-    peer = peers.get(spec["peer"])(spec["options"], spec["threads"])
-    facts = {"labels": list(peer.labels), "parameters": peer.parameters, "bytes": peer.bytes}
-    _write(protocol, facts)
+    begun = time.perf_counter_ns()
+    load = _loader(spec)  # after the thread counts: what it imports reads them once
+    imported = time.perf_counter_ns()
+    peer = load(spec["options"], spec["threads"])
+    times = {"import_ns": imported - begun, "load_ns": time.perf_counter_ns() - imported}
+    _write(protocol, {"labels": list(peer.labels), "parameters": peer.parameters, "bytes": peer.bytes, **times})
     actions: dict[str, Callable[[Peer, dict[str, Any]], dict[str, Any]]] = {
         "one": _one,
         "batch": _batch,
         "warm": _warm,
         "peak": _peak,
     }
+    hosted: Hosted | None = None
     for line in sys.stdin:
         request = json.loads(line)
-        _write(protocol, actions[request["do"]](peer, request))
+        if request["do"] in actions:
+            _write(protocol, actions[request["do"]](peer, request))
+            continue
+        if hosted is None:
+            from lilliput.benchmarks.hosted import Hosted
+
+            hosted = Hosted(peer, spec)
+        _write(protocol, hosted.actions[request["do"]](request))
+
+
+def _loader(spec: dict[str, Any]) -> Loader:
+    if "provider" in spec["options"]:
+        from lilliput.benchmarks import providers
+
+        return cast("Loader", providers.load)
+    from lilliput.benchmarks import peers
+
+    return peers.get(spec["peer"])
 
 
 def _one(peer: Peer, request: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 
 import lilliput
 from lilliput import processes
-from lilliput.commands import compressing, data, searching, serving, shipping, training, using
+from lilliput.commands import compressing, data, measuring, searching, serving, shipping, training, using
 from lilliput.shell import message_of
 
 app = typer.Typer(
@@ -34,7 +34,8 @@ app.command()(compressing.prune)
 app.command()(compressing.quantize)
 app.command()(searching.compress)
 app.command()(shipping.export)
-app.command()(shipping.benchmark)
+app.command()(measuring.benchmark)
+app.command()(measuring.compare)
 app.command()(using.predict)
 app.command()(serving.serve)
 app.command()(using.verify)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from lilliput import models
-from lilliput.benchmarks import report, table
+from lilliput.benchmarks import contenders, contest, report, table
 from lilliput.compressing.compression import compress
 from lilliput.config import BenchmarkConfig, DemoConfig, ExportConfig
 from lilliput.demo import Demo
-from lilliput.errors import ConfigError
 from lilliput.reporter import Reporter
 from lilliput.runs import Run
 from lilliput.steps import (
     command_of,
     data_provenance,
     export_model,
-    measure,
     measured_on,
     public_name,
     recipe_beside,
@@ -44,39 +42,30 @@ def export(config: ExportConfig, progress: Progress | None = None) -> dict[str, 
 
 
 def benchmark(config: BenchmarkConfig, reporter: Reporter | None = None) -> dict[str, Any]:
-    """Measure bundles side by side and write ``report.json`` and ``report.html`` to ``config.out``.
+    """Measure models side by side and write ``report.json``, ``.html``, ``.md`` and ``.csv`` to ``config.out``.
 
-    The first bundle is the teacher; it is measured in eager PyTorch and as a plain int8 export as well.
+    The first one is the teacher; it is measured in eager PyTorch and as a plain int8 export as well.
 
     Returns:
         The report.
     """
     reporter = reporter or Reporter()
-    dataset = sources.load(config)
-    names = [path.name for path in config.bundles]
-    if len(set(names)) < len(names):
-        raise ConfigError(f"bundles must have different folder names, but got {', '.join(names)}")
-    bundles = dict(zip(names, config.bundles, strict=True))
+    dataset, command = sources.load(config), command_of(config)
     with Run(config.out, "benchmark") as run:
         identity = {
             **config.model_dump(mode="json", exclude={"out", "bundles"}),
             "data_fingerprint": dataset.fingerprint,
         }
-        identity["bundles"] = {name: models.fingerprint(path) for name, path in bundles.items()}
+        identity["bundles"] = {place: models.fingerprint(contenders.named(place)[1]) for place in config.bundles}
         identity["measured_on"] = measured_on()
         stage = run.stage(
             "benchmark",
             identity,
-            lambda folder: measure(
-                bundles,
+            lambda folder: contest.hold(
+                config,
                 dataset,
                 folder,
-                run=report.RunFacts(command=command_of(config), config=config.model_dump(mode="json")),
-                threads=config.threads,
-                rounds=config.rounds,
-                limit=config.limit,
-                seed=config.seed,
-                title=f"Benchmark on {dataset.name}",
+                run=report.RunFacts(command, commands=[command], config=config.model_dump(mode="json")),
                 progress=reporter.progress,
             ),
         )

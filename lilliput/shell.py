@@ -17,7 +17,7 @@ from lilliput.errors import ConfigError, InputError, LilliputError, MissingDepen
 
 TOOLKIT = (
     *("torch", "transformers", "accelerate", "datasets", "safetensors", "onnx", "onnxscript", "onnxruntime"),
-    *("pydantic", "yaml", "filelock", "psutil", "sklearn", "scipy", "jinja2", "jsonschema", "plotly"),
+    *("pydantic", "yaml", "filelock", "psutil", "sklearn", "scipy", "jinja2", "jsonschema"),
     *("seqeval", "optuna"),
 )
 """Modules that every command but predict, verify and doctor needs."""

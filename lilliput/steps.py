@@ -24,7 +24,7 @@ from lilliput.train.data import Dataset
 from lilliput.train.evaluate import Progress, outputs_of
 from lilliput.train.gates import gate_inputs
 
-REPEATED = ("corpus", "objective", "stage", "teacher")
+REPEATED = ("corpus", "objective", "provider", "scenario", "stage", "teacher")
 """Flags that are given once for each of several values."""
 
 SAMPLES = 256

@@ -22,7 +22,8 @@ from lilliput import cli
 pytestmark = pytest.mark.usefixtures("quick_training")
 
 COMMANDS = ["demo", "finetune", "distill", "prune", "export", "quantize", "benchmark", "serve", "predict"]
-COMMANDS += ["compress", "verify", "sign", "doctor", "data fetch", "data check", "tokenizer train", "pretrain"]
+COMMANDS += ["compare", "compress", "verify", "sign", "doctor", "data fetch", "data check", "tokenizer train"]
+COMMANDS += ["pretrain"]
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +157,7 @@ def test_wrong_usage_is_exit_code_2_without_a_traceback(run, arguments):
         ("export --out OUT --data DATA --model MODEL --max-length 41", "--max-length 41: this model reads at most 40"),
         ("export --out OUT --data DATA --model MODEL --precisions int8", "--precisions: must include fp32"),
         ("benchmark --out OUT --data DATA", "bundles is missing"),
-        ("benchmark MODEL --out OUT --data DATA", "lilliput.json: missing"),
+        ("benchmark DATA --out OUT --data DATA", "lilliput.json: missing"),
         ("predict ./nowhere text", "nowhere: no such folder"),
         ("predict DATA text", "holds neither lilliput.json, as a bundle does, nor config.json"),
         ("predict MODEL text --precision int8", "is a Hugging Face model, which does not take it"),

@@ -26,6 +26,7 @@ PAGE_OF = {
     "export": "export",
     "quantize": "quantize",
     "benchmark": "benchmark",
+    "compare": "benchmark",
     "predict": "predict",
     "verify": "predict",
     "sign": "predict",

@@ -182,8 +182,8 @@ def main(
         found = points(
             _all(results / "prune", "fold-*.json"), _all(results / "distill", "fold-*.json"), _all(own, "speed-*.json")
         )
-        pieces.write(own / "pooled.json", figures_of(found), models=[asdict(one) for one in found])
-        merged = pieces.merge(sorted(own.glob("*.json")), TARGETS)
+        pieces.write(own / "models.json", figures_of(found), models=[asdict(one) for one in found])
+        merged = pieces.merge([*sorted(own.glob("*.json")), *(results / "peers").glob("pooled.json")], TARGETS)
         write_json(out, merged)
         for path in page or []:
             text = replaced(path.read_text(encoding="utf-8"), "frontier", pieces.table(merged["figures"]), path)

@@ -2,6 +2,10 @@
 
 A peer file defines ``load(options, threads) -> Peer``. It is imported inside a fresh worker process, so it may import
 whatever it measures; nothing else imports it. Adding a kind of model is adding a file.
+
+Those that others would pick instead run in environments of their own, with pinned packages, where Lilliput is not
+installed: see :mod:`lilliput.benchmarks.peers.measure`. They may define ``build(options, folder)``, which makes what
+``load`` opens.
 """
 
 from __future__ import annotations
@@ -43,7 +47,7 @@ Loader = Callable[[Mapping[str, Any], int], Peer]
 
 def names() -> list[str]:
     """The kinds of model there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
 
 
 def get(name: str) -> Loader:

@@ -18,60 +18,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from lilliput.benchmarks.peers import option
+from lilliput.benchmarks.tokenized import TokenizedPeer, tokenizer_of
 
-BATCH = 32
 GRAPH, TOKENIZER, FACTS = "model_int8.onnx", "tokenizer.json", "facts.json"
 
 
-class PlainOnnxPeer:
-    """A session and a tokenizer."""
-
-    def __init__(self, session: Any, tokenizer: Tokenizer, facts: Mapping[str, Any], size: int) -> None:
-        self._session, self._tokenizer = session, tokenizer
-        self._inputs = [node.name for node in session.get_inputs()]
-        self.labels = list(facts["labels"])
-        self.parameters: int | None = facts["parameters"]
-        self.bytes: int | None = size
-
-    def one(self, text: str) -> NDArray[np.float32]:
-        """Probabilities [labels] of one text."""
-        return self.batch([text])[0]
-
-    def batch(self, texts: list[str]) -> NDArray[np.float32]:
-        """Probabilities [n, labels], 32 texts at a time in the order given, padded to the longest of them."""
-        return np.concatenate([self._run(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)])
-
-    def _run(self, texts: list[str]) -> NDArray[np.float32]:
-        encodings = self._tokenizer.encode_batch(texts) if len(texts) > 1 else [self._tokenizer.encode(texts[0])]
-        columns = {
-            "input_ids": [encoding.ids for encoding in encodings],
-            "attention_mask": [encoding.attention_mask for encoding in encodings],
-            "token_type_ids": [encoding.type_ids for encoding in encodings],
-        }
-        feeds = {name: np.array(columns[name], dtype=np.int64) for name in self._inputs}  # [n, tokens]
-        (logits,) = self._session.run(None, feeds)  # [n, labels]
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
-
-
-def load(options: Mapping[str, Any], threads: int) -> PlainOnnxPeer:
+def load(options: Mapping[str, Any], threads: int) -> TokenizedPeer:
     """Open what ``build`` wrote."""
     folder = Path(option(options, "plain_onnx_int8", "model"))
     facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-    tokenizer.enable_truncation(facts["max_length"])
-    tokenizer.enable_padding(pad_id=facts["pad_id"], pad_token=facts["pad_token"])
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(folder / GRAPH, session_options, providers=["CPUExecutionProvider"])
     size = sum((folder / name).stat().st_size for name in (GRAPH, TOKENIZER, FACTS))
-    return PlainOnnxPeer(session, tokenizer, facts, size)
+    inputs = [node.name for node in session.get_inputs()]
+    tokenizer = tokenizer_of(folder / TOKENIZER, facts)
+    return TokenizedPeer(lambda feeds: session.run(None, feeds)[0], inputs, tokenizer, facts, size)
 
 
 def build(model_folder: Path, out_folder: Path, max_length: int) -> Path:
@@ -82,13 +47,9 @@ def build(model_folder: Path, out_folder: Path, max_length: int) -> Path:
         out_folder: made if it is not there; gets the int8 graph, the tokenizer and a few facts.
         max_length: tokens a text is cut to, special ones included.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
     out_folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
-    model = AutoModelForSequenceClassification.from_pretrained(model_folder, local_files_only=True).eval()
+    model, tokenizer = export(model_folder, out_folder / "model.onnx")
     with _quiet():
-        _export(model, tokenizer, out_folder / "model.onnx")
         _quantize(out_folder / "model.onnx", out_folder / GRAPH)
     (out_folder / "model.onnx").unlink()
     tokenizer.backend_tokenizer.save(str(out_folder / TOKENIZER))
@@ -101,6 +62,17 @@ def build(model_folder: Path, out_folder: Path, max_length: int) -> Path:
     }
     (out_folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
     return out_folder
+
+
+def export(model_folder: Path, path: Path) -> tuple[Any, Any]:
+    """The plain fp32 graph of a fine-tuned folder, written to ``path``; the model and its tokenizer."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
+    model = AutoModelForSequenceClassification.from_pretrained(model_folder, local_files_only=True).eval()
+    with _quiet():
+        _export(model, tokenizer, path)
+    return model, tokenizer
 
 
 def _export(model: Any, tokenizer: Any, path: Path) -> None:

@@ -100,35 +100,3 @@ def export(
     with Terminal(console()) as terminal:
         result = pipeline.export(build(ExportConfig, config, **flags), terminal.progress)
     finish(result, json_file, f"bundle written to {result['folder']}")
-
-
-def benchmark(
-    bundles: Annotated[list[Path] | None, typer.Argument(help="Bundles; the first one is the teacher.")] = None,
-    out: Out = None,
-    data: Data = None,
-    text_column: TextColumn = None,
-    pair_column: PairColumn = None,
-    label_column: LabelColumn = None,
-    slice_column: SliceColumn = None,
-    allow_overlap: AllowOverlap = None,
-    task: Task = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of every engine.")] = None,
-    rounds: Annotated[int | None, typer.Option(help="Rounds that the models take turns in.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Test texts read; all by default.")] = None,
-    seed: Seed = None,
-    config: ConfigFile = None,
-    json_file: Json = None,
-) -> None:
-    """Accuracy and end-to-end latency of bundles side by side; writes report.json and report.html.
-
-    Example: `lilliput benchmark bundles/teacher bundles/small --data reviews.csv --out runs/benchmark`
-    """
-    flags = flags_of(locals())
-    need_toolkit()
-    from lilliput import pipeline
-    from lilliput.config import BenchmarkConfig, build
-    from lilliput.terminal import Terminal
-
-    with Terminal(console()) as terminal:
-        result = pipeline.benchmark(build(BenchmarkConfig, config, **flags), terminal)
-    finish(result, json_file)

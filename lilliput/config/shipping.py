@@ -68,11 +68,16 @@ class QuantizeConfig(DataConfig):
 
 
 class BenchmarkConfig(TextDataConfig):
-    """``lilliput benchmark``: bundles side by side, accuracy and latency in one pass over the test texts."""
+    """``lilliput benchmark``: models side by side, accuracy and latency in one pass over the test texts."""
 
     command: ClassVar[str] = "benchmark"
 
-    bundles: tuple[Path, ...] = Field(min_length=1, description="the first one is the teacher")
+    bundles: tuple[str, ...] = Field(
+        min_length=1, description="bundles, Hugging Face folders or Hub ids (ID@REVISION); the first one is the teacher"
+    )
+    scenario: tuple[str, ...] = Field(("single-stream",), min_length=1, description="what is measured beside accuracy")
+    provider: tuple[str, ...] = Field(("cpu",), min_length=1, description="where bundles run, the CPU beside others")
+    latency_bound: float = Field(50.0, gt=0, le=60_000, description="milliseconds that the server's p99 must keep")
     threads: int = Field(1, ge=1, le=1024)
     rounds: int = Field(10, ge=2, le=1000)
     limit: int | None = Field(None, ge=20, description="test texts read; all by default")

@@ -53,6 +53,23 @@ for line in sys.stdin:
         answers = [label(text) ^ bool(flip) for text in texts]
         rows = [[1.0 - answer, float(answer)] for answer in answers]
         say({"ns": [int(ns) for _ in texts], "answers": answers, "probabilities": rows})
+    elif do == "batching":
+        together = bool(options.get("together"))
+        say({"together": together, "why": None if together else "dynamic"})
+    elif do == "sized":
+        size = request["size"] or 1
+        pieces = [len(texts[at:at + size]) for at in range(0, len(texts), size)]
+        # Half of a text's time is spent a call, half a text.
+        calls = [int(options["ns"] * (1 + piece) / 2) for piece in pieces]
+        say({"ns": sum(calls), "calls": calls, "answers": [label(text) for text in texts]})
+    elif do == "serve":
+        now, latencies = 0, []
+        for due in request["due_ns"]:
+            now = max(now, due) + int(options["ns"])
+            latencies.append(now - due)
+        say({"ns": latencies, "calls": len(texts), "busy_ns": int(options["ns"]) * len(texts), "total_ns": now})
+    elif do == "memory":
+        say({"rss_bytes": 4_000_000, "peak_bytes": 5_000_000})
     elif do == "batch":
         say({"ns": options["ns"] * len(texts) // spec["threads"], "answers": [], "probabilities": []})
 """

@@ -23,7 +23,7 @@ def test_a_peer_is_a_file_of_the_folder() -> None:
 
 
 def test_an_unknown_peer_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="no benchmark peer 'openai'; the known ones are bundle, plain_onnx_int8"):
+    with pytest.raises(ConfigError, match="no benchmark peer 'openai'; the known ones are bundle, hf_pipeline"):
         peers.get("openai")
 
 

@@ -117,8 +117,12 @@ def test_the_schema_is_valid_and_knows_every_field_that_is_written(specimen: Spe
     schema = json.loads(report.SCHEMA.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     made = specimen()
-    assert set(made) == set(schema["required"]) == set(schema["properties"])
-    assert set(made["models"][0]) == set(schema["$defs"]["row"]["required"])
+    assert set(made) == set(schema["properties"])
+    assert set(made) - set(schema["required"]) == {"scenarios"}  # older reports have none, and are still read
+    row = schema["$defs"]["row"]
+    assert set(made["models"][0]) == set(row["properties"])
+    details = {"hits", "reliability", "slices", "structure", "sensitivity", "made"}
+    assert set(row["properties"]) - set(row["required"]) == details
     assert set(made["figures"][0]) == set(schema["$defs"]["figure"]["required"])
 
 
@@ -147,7 +151,8 @@ def test_written_reports_can_be_read(specimen: Specimen, tmp_path: Path) -> None
     data, page = report.write_report(made, tmp_path / "out")
     assert report.read_report(data) == made
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["report.html", "report.json"]
+    written = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert written == ["report.csv", "report.html", "report.json", "report.md"]
 
 
 @pytest.mark.parametrize("text", ["{", '{"schema": 1}', "[]"])

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from lilliput.benchmarks import labels, readme, report, table
+from lilliput.benchmarks import readme, report, table
 from lilliput.benchmarks.claim import best_student, claim, not_measured
 from lilliput.errors import ConfigError
 
@@ -128,37 +128,20 @@ def test_the_readme_command_says_what_is_wrong(tmp_path: Path) -> None:
     assert done.exit_code == 2
 
 
-def boxes(points: list[tuple[float, float]], sizes: list[tuple[float, float]], width: float, height: float) -> list:
-    placed = labels.place(points, sizes, width, height)
-    return [
-        None if at is None else labels._box(x, y, w, h, at)
-        for (x, y), (w, h), at in zip(points, sizes, placed, strict=True)
-    ]
+def test_a_teacher_that_is_no_bundle_is_retained_of_all_the_same(specimen: Specimen) -> None:
+    made = specimen()
+    made["models"] = [row for row in made["models"] if row["role"] != "teacher_fp32"]
+    assert "It keeps 97.5% of the teacher's accuracy" in claim(made)
 
 
-def test_a_lonely_label_stands_to_the_right_of_its_point() -> None:
-    assert boxes([(100, 100)], [(50, 16)], 400, 200) == [(113, 92, 163, 108)]
-
-
-def test_at_the_right_edge_it_stands_to_the_left() -> None:
-    assert boxes([(390, 100)], [(50, 16)], 400, 200) == [(327, 92, 377, 108)]
-
-
-def test_labels_of_a_cluster_do_not_overlap() -> None:
-    points = [(200.0 + 3 * k, 100.0 + 2 * k) for k in range(5)]
-    found = boxes(points, [(90, 16)] * 5, 500, 300)
-    assert None not in found
-    for k, one in enumerate(found):
-        assert not any(labels._overlap(one, other) for other in found[k + 1 :])
-
-
-def test_where_nothing_is_free_there_is_no_label() -> None:
-    assert boxes([(10, 10)], [(500, 16)], 100, 100) == [None]
-
-
-def test_an_obstacle_is_avoided_where_there_is_a_choice() -> None:
-    right_side = (110.0, 90.0, 400.0, 110.0)
-    (avoided,) = labels.place([(100, 100)], [(50, 16)], 400, 200, [right_side])
-    assert avoided == labels.Place(-13, 0, "right")
-    (anyway,) = labels.place([(100, 100)], [(50, 16)], 400, 200, [(0, 0, 400, 200)])
-    assert anyway == labels.Place(13, 0, "left")
+def test_a_scenario_without_figures_is_a_gap(specimen: Specimen) -> None:
+    made = specimen()
+    names = [row["name"] for row in made["models"]]
+    made["scenarios"] = {
+        "energy": {"settings": {}, "models": {name: {"not_measured": "no counters"} for name in names}},
+        "server": {"settings": {}, "models": {names[0]: {"not_measured": "it died"}, names[1]: {"rate_per_s": 1.0}}},
+    }
+    gaps = not_measured(made)
+    assert "Scenario energy: no counters." in gaps
+    assert f"Scenario server, {names[0]}: it died." in gaps
+    assert len([gap for gap in gaps if gap.startswith("Scenario")]) == 2
