@@ -21,8 +21,8 @@ from lilliput import cli
 
 pytestmark = pytest.mark.usefixtures("quick_training")
 
-COMMANDS = "demo finetune distill prune export quantize benchmark compare compress serve predict verify sign".split()
-COMMANDS += ["doctor", "data fetch", "data check", "tokenizer train", "pretrain"]
+COMMANDS = ["demo", "finetune", "distill", "prune", "export", "quantize", "benchmark", "compare", "compress", "serve"]
+COMMANDS += ["predict", "verify", "sign", "doctor", "data fetch", "data check", "tokenizer train", "pretrain"]
 
 
 @pytest.fixture(autouse=True)
