@@ -6,13 +6,16 @@ asks for more models, makes only what is not there yet.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lilliput import models
-from lilliput.benchmarks import commands
+from lilliput.benchmarks import commands, entries
+from lilliput.benchmarks.entries import Entry
+from lilliput.benchmarks.peers import plain_onnx_int8
 from lilliput.benchmarks.training import teachers
-from lilliput.bundle import FORMAT
+from lilliput.bundle import FORMAT, Bundle
 from lilliput.config import DataConfig, ExportConfig
 from lilliput.errors import ConfigError, LilliputError
 from lilliput.runs import Run, Stage
@@ -25,6 +28,19 @@ TEACHER = "r-drop"
 
 BUNDLE = "bundle"
 """Folder of a bundle in its stage."""
+
+
+def chosen(only: str | None, known: Iterable[str]) -> list[str]:
+    """The models that ``--only`` names, of those that are known; all by default.
+
+    Raises:
+        ConfigError: there is no such model.
+    """
+    names = list(known)
+    wanted = names if only is None else only.split(",")
+    if unknown := [name for name in wanted if name not in names]:
+        raise ConfigError(f"--only: {unknown[0]!r} is unknown; known are {', '.join(names)}")
+    return wanted
 
 
 class ModelsOfFold:
@@ -89,6 +105,17 @@ class ModelsOfFold:
             return {"precisions": ["fp32"] if refused else precisions, "refused": refused, "parity": made["parity"]}
 
         return self.run.stage(f"{name}-bundle", identity, work)
+
+    def entry_of(self, name: str, bundle: Stage) -> Entry:
+        """A bundle as `bundle_of` makes it, in its smallest precision, to be timed."""
+        return entries.of_bundle(bundle.folder / BUNDLE, name, bundle.result["precisions"][-1], seeds=(self.number,))
+
+    def plain_teacher(self, folder: Path) -> Entry:
+        """The teacher as the libraries' defaults quantize it, exported anew to ``folder``, to be timed."""
+        bundle = self.teacher_bundle().folder / BUNDLE
+        length = Bundle.open(bundle).manifest.max_length
+        plain = plain_onnx_int8.build(bundle, folder / "plain-int8", max_length=length)
+        return entries.of_plain_onnx_int8(plain, "teacher", seeds=(self.number,))
 
     def _of(self, kind: type[Any]) -> dict[str, Any]:
         return {name: value for name, value in self.settings.items() if name in kind.model_fields}

@@ -14,28 +14,18 @@ from typing import Annotated, Any
 import typer
 
 from lilliput import statistics
-from lilliput.benchmarks import entries, latency, pieces
+from lilliput.benchmarks import latency, pieces
+from lilliput.benchmarks.distillation.family import FAMILY
 from lilliput.benchmarks.distillation.folds import Fold
-from lilliput.benchmarks.distillation.students import chosen
 from lilliput.benchmarks.entries import Entry
-from lilliput.benchmarks.folds import BUNDLE
+from lilliput.benchmarks.folds import chosen
 from lilliput.benchmarks.measured import Result
-from lilliput.benchmarks.peers import plain_onnx_int8
-from lilliput.bundle import Bundle
 from lilliput.errors import LilliputError
 
 
 def entries_of(fold: Fold, names: list[str], folder: Path) -> dict[str, Entry]:
     """What is measured, by name; the teacher is exported anew, to ``folder``."""
-    bundle = fold.teacher_bundle().folder / BUNDLE
-    length = Bundle.open(bundle).manifest.max_length
-    plain = plain_onnx_int8.build(bundle, folder / "plain-int8", max_length=length)
-    found = {"teacher": entries.of_plain_onnx_int8(plain, "teacher", seeds=(fold.number,))}
-    for name in names:
-        made = fold.bundle(name)
-        precision = made.result["precisions"][-1]
-        found[name] = entries.of_bundle(made.folder / BUNDLE, name, precision, seeds=(fold.number,))
-    return found
+    return {"teacher": fold.plain_teacher(folder), **{name: fold.entry_of(name, fold.bundle(name)) for name in names}}
 
 
 def figures_of(result: Result, measured: Mapping[str, Entry], seed: int) -> list[pieces.Figure]:
@@ -61,7 +51,7 @@ def main(
 ) -> None:
     """Measure the students of a fold in turns with their teacher, and write the piece."""
     try:
-        names = chosen(only)
+        names = chosen(only, FAMILY)
         with Fold(fold, work, teachers) as models_of_fold:
             folder = models_of_fold.run.folder / "speed"
             measured = entries_of(models_of_fold, names, folder)

@@ -21,23 +21,11 @@ from lilliput import models, runtime, statistics
 from lilliput.benchmarks import machine, pieces
 from lilliput.benchmarks.distillation.family import FAMILY
 from lilliput.benchmarks.distillation.folds import Fold
-from lilliput.benchmarks.folds import BUNDLE, TEACHER
+from lilliput.benchmarks.folds import BUNDLE, TEACHER, chosen
 from lilliput.benchmarks.pairs import Pairs
 from lilliput.errors import ConfigError, LilliputError
 
 Labels = NDArray[np.int64]
-
-
-def chosen(only: str | None) -> list[str]:
-    """The members of the family that ``--only`` names; all by default.
-
-    Raises:
-        ConfigError: there is no such member.
-    """
-    names = list(FAMILY) if only is None else only.split(",")
-    if unknown := [name for name in names if name not in FAMILY]:
-        raise ConfigError(f"--only: {unknown[0]!r} is unknown; known are {', '.join(FAMILY)}")
-    return names
 
 
 def measure(fold: Fold, names: Sequence[str]) -> dict[str, Any]:
@@ -129,7 +117,7 @@ def main(
 ) -> None:
     """Make and measure the family, or some of it, on one fold, and write the piece."""
     try:
-        names = chosen(only)
+        names = chosen(only, FAMILY)
         with Fold(fold, work, teachers) as models_of_fold:
             before = kept(out, models_of_fold) if only else {}
             found = measure(models_of_fold, names)

@@ -8,57 +8,24 @@ make it in smaller pieces, and measure its accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lilliput import statistics
-from lilliput.benchmarks import entries, latency, pieces
+from lilliput.benchmarks import latency, pieces
 from lilliput.benchmarks.distillation.family import FAMILY
 from lilliput.benchmarks.distillation.folds import Fold as DistilledFold
 from lilliput.benchmarks.entries import Entry
-from lilliput.benchmarks.folds import BUNDLE, ModelsOfFold
+from lilliput.benchmarks.folds import chosen
 from lilliput.benchmarks.measured import Result
-from lilliput.benchmarks.peers import plain_onnx_int8
 from lilliput.benchmarks.pruning.family import PRUNED
 from lilliput.benchmarks.pruning.folds import Fold as PrunedFold
-from lilliput.bundle import Bundle
-from lilliput.errors import ConfigError, LilliputError
+from lilliput.errors import LilliputError
 
 TEACHER = "teacher plain int8"
 NAMES = (*PRUNED, *FAMILY)
-
-
-def chosen(only: str | None) -> list[str]:
-    """The models that ``--only`` names; all by default.
-
-    Raises:
-        ConfigError: there is no such model.
-    """
-    names = list(NAMES) if only is None else only.split(",")
-    if unknown := [name for name in names if name not in NAMES]:
-        raise ConfigError(f"--only: {unknown[0]!r} is unknown; known are {', '.join(NAMES)}")
-    return names
-
-
-def entries_of(fold: PrunedFold | DistilledFold, names: Sequence[str]) -> dict[str, Entry]:
-    """The bundles of a fold's pruned or distilled models, by name."""
-    found = {}
-    for name in names:
-        made = fold.bundle(name)
-        precision = made.result["precisions"][-1]
-        found[name] = entries.of_bundle(made.folder / BUNDLE, name, precision, seeds=(fold.number,))
-    return found
-
-
-def teacher_of(fold: ModelsOfFold, folder: Path) -> Entry:
-    """The teacher as a user without this toolkit would make it, exported anew."""
-    bundle = fold.teacher_bundle().folder / BUNDLE
-    length = Bundle.open(bundle).manifest.max_length
-    plain = plain_onnx_int8.build(bundle, folder / "plain-int8", max_length=length)
-    return entries.of_plain_onnx_int8(plain, "teacher", seeds=(fold.number,))
 
 
 def row(result: Result, entry: Entry, teacher: Entry) -> dict[str, Any]:
@@ -84,12 +51,12 @@ def main(
 ) -> None:
     """Measure the models of a fold in turns with their teacher, and write the piece."""
     try:
-        names = chosen(only)
+        names = chosen(only, NAMES)
         with PrunedFold(fold, pruned, teachers) as cut, DistilledFold(fold, distilled, teachers) as taught:
             folder = cut.run.folder / "frontier"
-            teacher = teacher_of(cut, folder)
-            found = entries_of(cut, [name for name in names if name in PRUNED])
-            found |= entries_of(taught, [name for name in names if name in FAMILY])
+            teacher = cut.plain_teacher(folder)
+            homes = {name: cut if name in PRUNED else taught for name in names}
+            found = {name: home.entry_of(name, home.bundle(name)) for name, home in homes.items()}
             texts = cut.dataset.test.texts
             result = latency.run(
                 [teacher, *found.values()], texts, threads=1, rounds=rounds, folder=folder, all_cores=False

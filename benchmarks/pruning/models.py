@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lilliput import encoder, models, runtime, statistics
 from lilliput.benchmarks import machine, pieces
-from lilliput.benchmarks.folds import BUNDLE
+from lilliput.benchmarks.folds import BUNDLE, chosen
 from lilliput.benchmarks.pairs import Pairs
 from lilliput.benchmarks.pruning.family import PRUNED
 from lilliput.benchmarks.pruning.folds import MATCH, Fold
@@ -29,18 +29,6 @@ from lilliput.errors import ConfigError, LilliputError
 NAMES = (*PRUNED, *(name for rival in RIVALS for name in (rival, MATCH + rival)))
 
 Labels = NDArray[np.int64]
-
-
-def chosen(only: str | None) -> list[str]:
-    """The models that ``--only`` names; all by default.
-
-    Raises:
-        ConfigError: there is no such model.
-    """
-    names = list(NAMES) if only is None else only.split(",")
-    if unknown := [name for name in names if name not in NAMES]:
-        raise ConfigError(f"--only: {unknown[0]!r} is unknown; known are {', '.join(NAMES)}")
-    return names
 
 
 def measure(fold: Fold, names: Sequence[str]) -> dict[str, Any]:
@@ -128,7 +116,7 @@ def main(
 ) -> None:
     """Make and measure the models, or some of them, on one fold, and write the piece."""
     try:
-        names = chosen(only)
+        names = chosen(only, NAMES)
         with Fold(fold, work, teachers) as models_of_fold:
             before = kept(out, models_of_fold) if only else {}
             found = measure(models_of_fold, names)

@@ -13,13 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from lilliput import statistics
-from lilliput.benchmarks import entries, latency, pieces
+from lilliput.benchmarks import latency, pieces
 from lilliput.benchmarks.entries import Entry
-from lilliput.benchmarks.folds import BUNDLE
-from lilliput.benchmarks.peers import plain_onnx_int8
+from lilliput.benchmarks.folds import chosen
 from lilliput.benchmarks.pruning.folds import Fold
-from lilliput.benchmarks.pruning.models import chosen
-from lilliput.bundle import Bundle
+from lilliput.benchmarks.pruning.models import NAMES
 from lilliput.errors import LilliputError
 
 FIGURES = {"x4": "prune.speedup4_speedup", "x8": "prune.speedup8_speedup"}
@@ -27,15 +25,7 @@ FIGURES = {"x4": "prune.speedup4_speedup", "x8": "prune.speedup8_speedup"}
 
 def entries_of(fold: Fold, names: list[str], folder: Path) -> dict[str, Entry]:
     """What is measured, by name; the teacher is exported anew, to ``folder``."""
-    bundle = fold.teacher_bundle().folder / BUNDLE
-    length = Bundle.open(bundle).manifest.max_length
-    plain = plain_onnx_int8.build(bundle, folder / "plain-int8", max_length=length)
-    found = {"teacher": entries.of_plain_onnx_int8(plain, "teacher", seeds=(fold.number,))}
-    for name in names:
-        made = fold.bundle(name)
-        precision = made.result["precisions"][-1]
-        found[name] = entries.of_bundle(made.folder / BUNDLE, name, precision, seeds=(fold.number,))
-    return found
+    return {"teacher": fold.plain_teacher(folder), **{name: fold.entry_of(name, fold.bundle(name)) for name in names}}
 
 
 def main(
@@ -48,7 +38,7 @@ def main(
 ) -> None:
     """Measure the models of a fold in turns with their teacher, and write the piece."""
     try:
-        names = chosen(only)
+        names = chosen(only, NAMES)
         with Fold(fold, work, teachers) as models_of_fold:
             folder = models_of_fold.run.folder / "speed"
             measured = entries_of(models_of_fold, names, folder)

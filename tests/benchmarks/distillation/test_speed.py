@@ -8,6 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from lilliput.benchmarks import folds
 from lilliput.benchmarks.distillation import speed
 from lilliput.benchmarks.measured import Measured, Result
 
@@ -35,7 +36,7 @@ def run(fold, monkeypatch, tmp_path):
         models = {entry.name: seen(rounds.get(entry.name, (1.0, 4.0, 2.0))) for entry in entries}
         return Result(1, ("a", "b"), len(texts), models, Path())
 
-    monkeypatch.setattr(speed.plain_onnx_int8, "build", build)
+    monkeypatch.setattr(folds.plain_onnx_int8, "build", build)
     monkeypatch.setattr(speed.latency, "run", latencies)
     monkeypatch.setattr(speed, "Fold", fold)
     app, out = typer.Typer(), tmp_path / "speed.json"

@@ -7,8 +7,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from lilliput.benchmarks.folds import chosen
 from lilliput.benchmarks.frontier import picture, search, targets
-from lilliput.benchmarks.frontier.speed import TEACHER, chosen
+from lilliput.benchmarks.frontier.speed import NAMES, TEACHER
 from lilliput.benchmarks.frontier.targets import best, figures_of, models_table, points
 from lilliput.benchmarks.pairs import Pairs
 from lilliput.benchmarks.pruning.models import _packed
@@ -119,4 +120,4 @@ def test_the_pages_get_tables_and_picture(tmp_path):
 
 def test_unknown_models_are_named():
     with pytest.raises(ConfigError, match="'x5' is unknown"):
-        chosen("x4,x5")
+        chosen("x4,x5", NAMES)

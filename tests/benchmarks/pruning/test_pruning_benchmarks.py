@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from lilliput import encoder
+from lilliput.benchmarks.folds import chosen
 from lilliput.benchmarks.pruning import rivals, targets
 from lilliput.benchmarks.pruning.family import PRUNED
-from lilliput.benchmarks.pruning.models import NAMES, _packed, chosen, unpacked
+from lilliput.benchmarks.pruning.models import NAMES, _packed, unpacked
 from lilliput.config import PruneConfig
 from lilliput.errors import ConfigError
 
@@ -90,9 +91,9 @@ def test_every_member_is_a_configuration_of_the_command():
 
 
 def test_unknown_models_are_named():
-    assert chosen(None) == list(NAMES)
+    assert chosen(None, NAMES) == list(NAMES)
     with pytest.raises(ConfigError, match="'x5' is unknown"):
-        chosen("x4,x5")
+        chosen("x4,x5", NAMES)
 
 
 def test_torch_pruning_cuts_dimensions_heads_and_neurons_by_one_share(encoders):
