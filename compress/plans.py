@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from lilliput.compress.calibration_texts import CalibrationTexts
 from lilliput.compress.cost import Cost
 from lilliput.compress.importance import Rankings
 from lilliput.compress.layer_removal import LayerRemoval, greedy_removal
+from lilliput.compress.least_squares import RIDGES
 from lilliput.compress.reconstruct import reconstruct
 from lilliput.compress.search import DROPPED, Candidate, Family, per_layer
 from lilliput.errors import ConfigError
@@ -29,6 +30,10 @@ MEASURED = 6
 
 SAMPLE = 200
 """Texts on which candidates are fitted, and others on which they are measured; the chosen one is fitted to all."""
+
+COMPARED = (1e-2,)
+"""The ridge of candidates that are compared with each other: a search for the best is most of the work where layers
+have thousands of inputs, and only the chosen one needs it."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +105,16 @@ class Planner:
         chosen, least = proposed[0], math.inf
         for number, candidate in enumerate(proposed if len(proposed) > 1 else []):
             report(number, len(proposed))
-            found = self.others.divergence(self._built(candidate.plan(self.rankings), self.sample))
+            found = self.others.divergence(self._built(candidate.plan(self.rankings), self.sample, COMPARED))
             if found < least:
                 chosen, least = candidate, found
         plan = chosen.plan(self.rankings)
-        model = self._built(plan, self.texts)
+        model = self._built(plan, self.texts, RIDGES)
         return Found(plan, model, self.texts.divergence(model), chosen)
 
-    def _built(self, plan: PrunePlan, texts: CalibrationTexts) -> Any:
+    def _built(self, plan: PrunePlan, texts: CalibrationTexts, ridges: Sequence[float]) -> Any:
         """The model that a plan leaves, reconstructed on ``texts`` where that is asked for."""
-        return reconstruct(self.model, plan, texts) if self.fitted else surgery.prune(self.model, plan)
+        return reconstruct(self.model, plan, texts, ridges) if self.fitted else surgery.prune(self.model, plan)
 
     def _proposed(self, budget: float) -> list[Candidate]:
         """The most promising first."""

@@ -7,6 +7,7 @@ started once everything here is true at no cost, and torch is not even loaded.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 from collections.abc import Callable
@@ -132,6 +133,7 @@ def _group() -> Any:
             world_size=count(),
             timeout=PATIENCE,
         )
+        atexit.register(distributed.destroy_process_group)  # its threads must not outlive the interpreter
     return distributed
 
 

@@ -53,7 +53,7 @@ def get(address):
 
 
 def test_many_clients_get_their_own_answers(started, tiny_bundle):
-    _, address = started()
+    _, address = started("--delay", "60")  # eight who never pause are lasting overload for a slow machine
     model = lilliput.load(tiny_bundle)
     texts = [f"good {number} bad" for number in range(120)]
     with ThreadPoolExecutor(8) as pool:
