@@ -116,6 +116,10 @@ class Model:
         kind = type(self.task)
         # Of one text the model reads the first tokens, and nothing else counts: the short way to an answer.
         self._plain = self.task.dimensions == ("labels",) and not self.task.grouped and kind.tokens is Task.tokens
+        self._direct = self._plain and kind.asked is Task.asked
+        self._row = (1, len(manifest.labels))
+        self._ones = np.ones((1, manifest.max_length), dtype=np.int64)  # the mask of any text that stands alone
+        self._ones.flags.writeable = False
         serialized, weights = bundle.read("tokenizer.json"), bundle.read(graph["file"])  # both hashed, none parsed yet
         guard.check(bundle.path, manifest, precision, self.task, weights, serialized)
         self._encode = TextEncoder(serialized, max_length=manifest.max_length, path=bundle.path / "tokenizer.json")
@@ -148,15 +152,24 @@ class Model:
             ConfigError: an option is unknown or wrong.
             BundleError: the graph fails on an input, or its outputs are not finite.
         """
+        if self._direct and len(given) == 1 and type(given[0]) is str and not options:
+            return self._answer(given[0])
         parts = {name: options.pop(name) for name in self.task.inputs if name in options}
         if wrong := sorted(options.keys() & RESERVED):
             raise ConfigError(f"{wrong[0]}: not an option of {self.task.name}")
-        if not parts and len(given) == 1 and type(self.task).asked is Task.asked and self._is_plain(given[0]):
+        if not parts and len(given) == 1 and self._direct and self._is_plain(given[0]):
             single, items = isinstance(given[0], str), [given[0]] if isinstance(given[0], str) else given[0]
         else:
             items, single = self.task.asked(*given, **parts)
         answers = self.answers(items, self.predictions(items), **options)
         return self.task.alone(given[0] if given else parts, answers[0]) if single else answers
+
+    def _answer(self, text: str) -> Any:
+        """The answer to one text without detours: around the smallest models they take longer than the graph."""
+        task, settings, encode = self.task, self.settings, self._encode
+        prediction = task.predict(text, (), [self._run(*encode(text, 0), 0)], settings)
+        answer = task.answer(text, prediction, self.labels, settings, tokenizer=encode.tokenizer)
+        return task.alone(text, answer)
 
     def stream(self, inputs: Iterable[Any], **options: Any) -> Iterator[Any]:
         """The answers to any number of inputs, in their order, at the memory of a few.
@@ -325,7 +338,8 @@ class Model:
         except Exception as error:  # onnxruntime's errors share no base class of their own
             raise BundleError(f"{self._graph_path}: the graph failed on item {index}: {error}") from error
         for array in arrays:
-            self._check_shape(array.shape, len(ids))
+            if array.shape != self._row or not self._plain:
+                self._check_shape(array.shape, len(ids))
         if self._outputs == ["logits"] and array.ndim == 2:
             row: NDArray[np.float32] = array[0]
             finite = all(map(math.isfinite, row.tolist()))  # on so few numbers NumPy takes longer
@@ -337,8 +351,8 @@ class Model:
         return row
 
     def _feed(self, ids: Sequence[int], types: Sequence[int]) -> dict[str, NDArray[np.int64]]:
-        input_ids = np.array([ids], dtype=np.int64)  # [1, tokens]
-        feed = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
+        mask = self._ones[:, : len(ids)]
+        feed = {"input_ids": np.array([ids], dtype=np.int64), "attention_mask": mask}  # [1, tokens]
         if self._typed:
             feed["token_type_ids"] = np.array([types], dtype=np.int64)
         return feed

@@ -9,6 +9,7 @@ tokenizer, nothing is claimed: `WordPieces.encode` gives None, and the caller as
 from __future__ import annotations
 
 import re
+from itertools import chain
 
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -67,8 +68,7 @@ class WordPieces:
         pieces = self._pieces
         ids = [self._first]
         try:
-            for word in words:
-                ids += pieces[word]
+            ids += chain.from_iterable(map(pieces.__getitem__, words))
         except KeyError:
             ids = [self._first]
             for word in words:

@@ -14,57 +14,49 @@ def logits(*rows):
     return np.array(rows, dtype=np.float32)
 
 
+def answers(rows, labels, top_k):
+    return [TASK.answer("", row, labels, {}, top_k=top_k) for row in rows]
+
+
 def test_scores_are_softmax_probabilities():
     # exp(0) : exp(ln 2) : exp(ln 5) = 1 : 2 : 5
-    (answer,) = TASK.postprocess(logits([0, math.log(2), math.log(5)]), LABELS, None)
+    (answer,) = answers(logits([0, math.log(2), math.log(5)]), LABELS, None)
     assert [item["label"] for item in answer] == ["blue", "green", "red"]
     assert [item["score"] for item in answer] == pytest.approx([5 / 8, 2 / 8, 1 / 8], abs=1e-6)
 
 
 def test_top_1_is_one_answer_a_text_in_order():
-    answers = TASK.postprocess(logits([0, math.log(2), math.log(5)], [math.log(2), 0, 0]), LABELS, 1)
-    assert [answer["label"] for answer in answers] == ["blue", "red"]
-    assert [answer["score"] for answer in answers] == pytest.approx([5 / 8, 2 / 4], abs=1e-6)
-    assert type(answers[0]["score"]) is float
+    found = answers(logits([0, math.log(2), math.log(5)], [math.log(2), 0, 0]), LABELS, 1)
+    assert [answer["label"] for answer in found] == ["blue", "red"]
+    assert [answer["score"] for answer in found] == pytest.approx([5 / 8, 2 / 4], abs=1e-6)
+    assert type(found[0]["score"]) is float
 
 
 def test_top_1_is_the_first_of_all_labels_to_the_bit():
     rows = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
-    first = [answer[0] for answer in TASK.postprocess(rows, LABELS, None)]
-    assert TASK.postprocess(rows, LABELS, 1) == first
-
-
-def test_a_row_alone_has_the_bits_it_has_in_a_batch():
-    rows = np.random.default_rng(1).normal(size=(50, 3)).astype(np.float32)
-    together = TASK.postprocess(rows, LABELS, None)
-    assert [TASK.postprocess(row[None], LABELS, None)[0] for row in rows] == together
+    first = [answer[0] for answer in answers(rows, LABELS, None)]
+    assert answers(rows, LABELS, 1) == first
 
 
 def test_top_k_cuts_and_never_invents_labels():
     rows = logits([3, 2, 1])
-    assert [len(TASK.postprocess(rows, LABELS, k)[0]) for k in (2, 3, 9)] == [2, 3, 3]
+    assert [len(answers(rows, LABELS, k)[0]) for k in (2, 3, 9)] == [2, 3, 3]
 
 
 def test_ties_keep_the_order_of_the_labels():
-    assert TASK.postprocess(logits([1, 1, 1]), LABELS, 1) == [{"label": "red", "score": pytest.approx(1 / 3)}]
-    (answer,) = TASK.postprocess(logits([0, 1, 1]), LABELS, None)
+    assert answers(logits([1, 1, 1]), LABELS, 1) == [{"label": "red", "score": pytest.approx(1 / 3)}]
+    (answer,) = answers(logits([0, 1, 1]), LABELS, None)
     assert [item["label"] for item in answer] == ["green", "blue", "red"]
 
 
 def test_huge_logits_do_not_overflow():
-    assert TASK.postprocess(logits([1e38, 0, -1e38]), LABELS, 1) == [{"label": "red", "score": 1.0}]
-
-
-def test_no_texts_no_answers():
-    empty = np.empty((0, 3), dtype=np.float32)
-    assert TASK.postprocess(empty, LABELS, 1) == []
-    assert TASK.postprocess(empty, LABELS, None) == []
+    assert answers(logits([1e38, 0, -1e38]), LABELS, 1) == [{"label": "red", "score": 1.0}]
 
 
 @pytest.mark.parametrize("top_k", [0, -1, True, 1.0, "2"])
 def test_wrong_top_k_is_named(top_k):
     with pytest.raises(ConfigError, match="top_k"):
-        TASK.postprocess(logits([1, 2, 3]), LABELS, top_k)
+        answers(logits([1, 2, 3]), LABELS, top_k)
 
 
 def test_one_label_is_no_classification():

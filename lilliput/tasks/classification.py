@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from lilliput.errors import ConfigError
@@ -63,34 +62,24 @@ class Classification(Task):
         tokenizer: Tokenizer | None = None,
         **options: Any,
     ) -> Any:
-        """``{"label", "score"}``, or with ``top_k`` other than 1 a list of those, best first."""
+        """``{"label", "score"}``, or with ``top_k`` other than 1 a list of those, best first; of all with None.
+
+        ``score = exp(logit - max) / sum(exp(logits - max))``. Equal logits keep the order of ``names``.
+
+        Raises:
+            ConfigError: an option is unknown, or ``top_k`` is neither None nor a whole number above zero.
+        """
         if options.keys() - {"top_k"}:
             raise ConfigError(f"{min(options.keys() - {'top_k'})}: {self.name} has the option top_k")
-        return self.postprocess(prediction[None], names, options.get("top_k", 1))[0]
+        top_k = options.get("top_k", 1)
+        if top_k is not None and (type(top_k) is not int or top_k < 1):
+            raise ConfigError(f"top_k: expected a whole number above zero, or None for every label, got {top_k!r}")
+        found = _best(prediction.tolist(), names, top_k)
+        return found[0] if top_k == 1 else found
 
     def alone(self, given: Any, answer: Any) -> Any:
         """A list even for one text, as the text-classification pipeline of transformers has it."""
         return [answer] if isinstance(given, str) and not isinstance(answer, list) else answer
-
-    def postprocess(self, logits: NDArray[np.float32], labels: Sequence[str], top_k: int | None) -> list[Any]:
-        """Turn logits into labels with scores, ``score = exp(logit - max) / sum(exp(logits - max))``.
-
-        Args:
-            logits: float32 [n, labels].
-            labels: the name of each column.
-            top_k: how many labels a text gets; None for all.
-
-        Returns:
-            ``n`` answers, as the text-classification pipeline of transformers gives them: ``{"label", "score"}`` for
-            ``top_k=1``, else a list of those, best first. Equal logits keep the order of ``labels``.
-
-        Raises:
-            ConfigError: ``top_k`` is neither None nor a whole number above zero.
-        """
-        if top_k is not None and (type(top_k) is not int or top_k < 1):
-            raise ConfigError(f"top_k: expected a whole number above zero, or None for every label, got {top_k!r}")
-        answers = [_best(row, labels, top_k) for row in logits.tolist()]
-        return [answer[0] for answer in answers] if top_k == 1 else answers
 
 
 def _best(row: list[float], labels: Sequence[str], top_k: int | None) -> list[dict[str, Any]]:
