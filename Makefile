@@ -127,7 +127,7 @@ FRONTIER := $(BIN)/python -m lilliput.benchmarks.frontier
 
 frontier: setup  ## everything Lilliput makes on one chart, in pieces of less than an hour; some hours, once
 	for fold in 0 1 2; do \
-		for names in x3 x4 x8,x16 small,tiny; do \
+		for names in x3 x4 x8,x16 small,tiny,small-int4; do \
 			$(PRUNING).models --fold $$fold --only $$names --out $(CUT)/fold-$$fold.json || exit; \
 		done; \
 		for names in l3 l2 l1 seq,static; do \

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from lilliput.benchmarks.chart import BLUE, GREY, GRID, INK, MUTED
-from lilliput.benchmarks.pruning.family import PRUNED
+from lilliput.benchmarks.frontier.speed import CUT
 
 if TYPE_CHECKING:
     from lilliput.benchmarks.frontier.targets import Point
@@ -93,7 +93,7 @@ class _Plot:
         shape = f'stroke="{colour}" stroke-width="2" fill="{colour if starred else "#ffffff"}"'
         dot = (
             f'<circle cx="{across:.1f}" cy="{up:.1f}" r="5" {shape}/>'
-            if one.name in PRUNED
+            if one.name in CUT
             else f'<rect x="{across - 5:.1f}" y="{up - 5:.1f}" width="10" height="10" {shape}/>'
         )
         return [

@@ -20,12 +20,13 @@ from lilliput.benchmarks.distillation.folds import Fold as DistilledFold
 from lilliput.benchmarks.entries import Entry
 from lilliput.benchmarks.folds import chosen
 from lilliput.benchmarks.measured import Result
-from lilliput.benchmarks.pruning.family import PRUNED
+from lilliput.benchmarks.pruning.family import PACKED, PRUNED
 from lilliput.benchmarks.pruning.folds import Fold as PrunedFold
 from lilliput.errors import LilliputError
 
 TEACHER = "teacher plain int8"
-NAMES = (*PRUNED, *FAMILY)
+CUT = (*PRUNED, *PACKED)
+NAMES = (*CUT, *FAMILY)
 
 
 def row(result: Result, entry: Entry, teacher: Entry) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def main(
         with PrunedFold(fold, pruned, teachers) as cut, DistilledFold(fold, distilled, teachers) as taught:
             folder = cut.run.folder / "frontier"
             teacher = cut.plain_teacher(folder)
-            homes = {name: cut if name in PRUNED else taught for name in names}
+            homes = {name: cut if name in CUT else taught for name in names}
             found = {name: home.entry_of(name, home.bundle(name)) for name, home in homes.items()}
             texts = cut.dataset.test.texts
             result = latency.run(

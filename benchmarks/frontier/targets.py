@@ -22,7 +22,7 @@ from lilliput.benchmarks.distillation.family import FAMILY, flags
 from lilliput.benchmarks.distillation.targets import pooled as pooled_students
 from lilliput.benchmarks.frontier import picture
 from lilliput.benchmarks.frontier.speed import NAMES, TEACHER
-from lilliput.benchmarks.pruning.family import PRUNED
+from lilliput.benchmarks.pruning.family import PACKED, PRUNED
 from lilliput.benchmarks.pruning.targets import pooled as pooled_cuts
 from lilliput.benchmarks.readme import replaced
 from lilliput.errors import ConfigError, LilliputError
@@ -139,7 +139,7 @@ def models_table(found: Sequence[Point]) -> str:
         timed = one.speedup
         cells = (
             one.name + (" ★" if one.name in stars else ""),
-            f"`lilliput {'prune' if one.name in PRUNED else 'distill'} {flags(_settings(one.name))}`",
+            f"`lilliput {_how(one.name)}`",
             f"{one.accuracy:.1%}",
             f"{one.retained.value:.1%} ({one.retained.low:.1%} to {one.retained.high:.1%})",
             f"{timed.value:.1f} ({timed.low:.1f} to {timed.high:.1f})" if timed else "not measured",
@@ -152,8 +152,11 @@ def models_table(found: Sequence[Point]) -> str:
     return "\n".join(lines)
 
 
-def _settings(name: str) -> Mapping[str, Any]:
-    return PRUNED[name] if name in PRUNED else FAMILY[name]
+def _how(name: str) -> str:
+    """The command that makes a model, and its flags; names of other models stand for their folders."""
+    if name in PACKED:
+        return f"quantize {flags(PACKED[name])}"
+    return f"prune {flags(PRUNED[name])}" if name in PRUNED else f"distill {flags(FAMILY[name])}"
 
 
 def _all(folder: Path, pattern: str) -> list[dict[str, Any]]:

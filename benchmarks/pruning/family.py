@@ -18,3 +18,8 @@ PRUNED: Mapping[str, Mapping[str, Any]] = {
     "tiny": {"model": "x8", "vocabulary": 5000, "recover": True, **RECOVERY, "augment": 2, "epochs": 4},
 }
 """Settings of `PruneConfig` that differ from the defaults; ``model`` names another member to go on from."""
+
+PACKED: Mapping[str, Mapping[str, Any]] = {
+    "small-int4": {"model": "small", "precision": "int4", "max_drop": 1.0, "min_agreement": 0.97},
+}
+"""Members in fewer bits than int8: settings of `QuantizeConfig`; ``model`` names the member."""

@@ -9,12 +9,14 @@ from typing import Any
 from transformers import AutoConfig
 
 import lilliput.architectures  # noqa: F401  registers what pruned models may be
+from lilliput import models
+from lilliput.benchmarks import commands
 from lilliput.benchmarks.folds import BUNDLE, ModelsOfFold
 from lilliput.benchmarks.pruning import rivals
-from lilliput.benchmarks.pruning.family import PRUNED, RECOVERY
+from lilliput.benchmarks.pruning.family import PACKED, PRUNED, RECOVERY
 from lilliput.compress.distillation import distill_stage
 from lilliput.compress.pruning import prune_stages
-from lilliput.config import DistillConfig, PruneConfig
+from lilliput.config import DistillConfig, PruneConfig, QuantizeConfig
 from lilliput.runs import Stage
 
 REFERENCE = "x4"
@@ -32,6 +34,7 @@ class Fold(ModelsOfFold):
 
     def model(self, name: str) -> Stage:
         """A member of the family, and before it the one that it goes on from; a rival; or a rival's match."""
+        name = PACKED[name]["model"] if name in PACKED else name
         if name in rivals.RIVALS:
             return self._rival(name)
         if name.startswith(MATCH):
@@ -50,7 +53,20 @@ class Fold(ModelsOfFold):
 
     def bundle(self, name: str) -> Stage:
         """The bundle of a member or a rival."""
-        return self.bundle_of(name, self.model(name).folder)
+        return self._packed(name) if name in PACKED else self.bundle_of(name, self.model(name).folder)
+
+    def _packed(self, name: str) -> Stage:
+        """The bundle of a member in fewer bits than int8, whose graph is its last one."""
+        whole = self.bundle(PACKED[name]["model"])
+        source = whole.folder / BUNDLE
+        settings = {**PACKED[name], "model": str(source), "seed": self.number}
+
+        def work(folder: Path) -> dict[str, Any]:
+            commands.run(QuantizeConfig(**settings, out=folder / BUNDLE))
+            return {**whole.result, "precisions": [*whole.result["precisions"], settings["precision"]]}
+
+        identity = {"bundle": models.fingerprint(source), "manifest": models.fingerprint(source / "onnx")}
+        return self.run.stage(f"{name}-bundle", {**identity, "settings": PACKED[name]}, work)
 
     def _pruned(self, name: str, chosen: Mapping[str, Any]) -> tuple[Stage, dict[str, Any]]:
         """The stages of ``lilliput prune`` with these settings; the last of them, and what was pruned."""

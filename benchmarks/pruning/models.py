@@ -21,12 +21,12 @@ from lilliput import encoder, models, runtime, statistics
 from lilliput.benchmarks import machine, pieces
 from lilliput.benchmarks.folds import BUNDLE, chosen
 from lilliput.benchmarks.pairs import Pairs
-from lilliput.benchmarks.pruning.family import PRUNED
+from lilliput.benchmarks.pruning.family import PACKED, PRUNED
 from lilliput.benchmarks.pruning.folds import MATCH, Fold
 from lilliput.benchmarks.pruning.rivals import RIVALS
 from lilliput.errors import ConfigError, LilliputError
 
-NAMES = (*PRUNED, *(name for rival in RIVALS for name in (rival, MATCH + rival)))
+NAMES = (*PRUNED, *PACKED, *(name for rival in RIVALS for name in (rival, MATCH + rival)))
 
 Labels = NDArray[np.int64]
 
@@ -54,7 +54,7 @@ def _model(fold: Fold, name: str, gold: Labels, theirs: Labels) -> dict[str, Any
     precision = bundle.result["precisions"][-1]
     ours, size = answers(bundle.folder / BUNDLE, precision, fold.dataset.test.texts)
     seen = {
-        "settings": dict(PRUNED.get(name, {})),
+        "settings": dict(PRUNED.get(name, PACKED.get(name, {}))),
         "precision": precision,
         "refused": bundle.result["refused"],
         "pairs": asdict(Pairs.of(ours == gold, theirs == gold)),

@@ -22,7 +22,7 @@ from lilliput.benchmarks import pieces
 from lilliput.benchmarks.distillation.family import flags
 from lilliput.benchmarks.pairs import Pairs
 from lilliput.benchmarks.pruning import structure
-from lilliput.benchmarks.pruning.family import PRUNED
+from lilliput.benchmarks.pruning.family import PACKED, PRUNED
 from lilliput.benchmarks.pruning.folds import MATCH, REFERENCE
 from lilliput.benchmarks.pruning.models import NAMES, unpacked
 from lilliput.benchmarks.readme import replaced
@@ -151,7 +151,9 @@ def models_table(found: Mapping[str, Mapping[str, Any]], speeds: Mapping[str, An
 
 
 def _instead(name: str) -> str:
-    """The settings of what is not in the family."""
+    """The settings of what is pruned no further, or by others."""
+    if name in PACKED:
+        return f"`lilliput quantize {flags(PACKED[name])}`"
     if name.startswith(MATCH):
         return f"as {REFERENCE}, as fast as {name.removeprefix(MATCH)}"
     return f"about as fast as {REFERENCE}, recovered as it was"

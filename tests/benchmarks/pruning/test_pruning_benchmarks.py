@@ -9,9 +9,9 @@ import torch
 from lilliput import encoder
 from lilliput.benchmarks.folds import chosen
 from lilliput.benchmarks.pruning import rivals, targets
-from lilliput.benchmarks.pruning.family import PRUNED
+from lilliput.benchmarks.pruning.family import PACKED, PRUNED
 from lilliput.benchmarks.pruning.models import NAMES, _packed, unpacked
-from lilliput.config import PruneConfig
+from lilliput.config import PruneConfig, QuantizeConfig
 from lilliput.errors import ConfigError
 
 
@@ -88,6 +88,9 @@ def test_every_member_is_a_configuration_of_the_command():
     for settings in PRUNED.values():
         assert PruneConfig(**{"model": "m", "out": "o", **settings}).command == "prune"
         assert settings.get("model", "x4") in PRUNED
+    for settings in PACKED.values():
+        assert QuantizeConfig(**{**settings, "out": "o"}).command == "quantize"
+        assert settings["model"] in PRUNED
 
 
 def test_unknown_models_are_named():
