@@ -117,6 +117,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The server has closed it."""
         self.transport = None
+        if self in self.client.free:  # it was idle for longer than the server keeps connections
+            self.client.free.remove(self)
+            self.client.open -= 1
         self.end(None, b"")
 
     def end(self, status: int | None, body: bytes) -> None:
@@ -186,6 +189,8 @@ class Client:
             pause = start + due - time.perf_counter()
             if pause > 0:
                 await asyncio.sleep(pause)
+            if not self.free and self.open < CONNECTIONS:
+                await self.connect(self.open + 1)
             if self.free:
                 self.free.pop().ask(Asked(draw.choice(TEXTS), start + due, seen))
             else:
