@@ -117,6 +117,7 @@ class Model:
         # Of one text the model reads the first tokens, and nothing else counts: the short way to an answer.
         self._plain = self.task.dimensions == ("labels",) and not self.task.grouped and kind.tokens is Task.tokens
         self._direct = self._plain and kind.asked is Task.asked
+        self._named = RESERVED.union(self.task.inputs)
         self._row = (1, len(manifest.labels))
         self._ones = np.ones((1, manifest.max_length), dtype=np.int64)  # the mask of any text that stands alone
         self._ones.flags.writeable = False
@@ -152,8 +153,8 @@ class Model:
             ConfigError: an option is unknown or wrong.
             BundleError: the graph fails on an input, or its outputs are not finite.
         """
-        if self._direct and len(given) == 1 and type(given[0]) is str and not options:
-            return self._answer(given[0])
+        if self._direct and len(given) == 1 and type(given[0]) is str and self._named.isdisjoint(options):
+            return self._answer(given[0], options)
         parts = {name: options.pop(name) for name in self.task.inputs if name in options}
         if wrong := sorted(options.keys() & RESERVED):
             raise ConfigError(f"{wrong[0]}: not an option of {self.task.name}")
@@ -164,11 +165,11 @@ class Model:
         answers = self.answers(items, self.predictions(items), **options)
         return self.task.alone(given[0] if given else parts, answers[0]) if single else answers
 
-    def _answer(self, text: str) -> Any:
+    def _answer(self, text: str, options: dict[str, Any]) -> Any:
         """The answer to one text without detours: around the smallest models they take longer than the graph."""
         task, settings, encode = self.task, self.settings, self._encode
         prediction = task.predict(text, (), [self._run(*encode(text, 0), 0)], settings)
-        answer = task.answer(text, prediction, self.labels, settings, tokenizer=encode.tokenizer)
+        answer = task.answer(text, prediction, self.labels, settings, tokenizer=encode.tokenizer, **options)
         return task.alone(text, answer)
 
     def stream(self, inputs: Iterable[Any], **options: Any) -> Iterator[Any]:
