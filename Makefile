@@ -75,7 +75,7 @@ bench-train: setup  ## measure the training figures, in pieces of less than an h
 STUDENTS := benchmarks/results/distill
 DISTILLATION := $(BIN)/python -m lilliput.benchmarks.distillation
 OBJECTIVES := soft-targets,decoupled,hidden-states,hidden-states-skip,hidden-states-learned,relations
-OTHERS := attention-maps,minilm-first,skip-layers,last-layers,from-l3,train-embeddings
+OTHERS := attention-maps,minilm-first,copied,skip-layers,last-layers,from-l3,train-embeddings
 TEXTS := no-transfer,augment-0,augment-2,online,dropout,hard-labels,two-teachers
 
 bench-distill: setup  ## measure the distillation figures, in pieces of less than an hour; some hours

@@ -68,6 +68,7 @@ VARIANTS: Mapping[str, Variant] = {
     "relations": Variant("objective", _with("relations=0.1")),
     "attention-maps": Variant("objective", _with("attention-maps=0.1")),
     "minilm-first": Variant("objective", {"stage": ("minilm,epochs=1",), "mapping": "skip"}),
+    "copied": Variant("start", {"reconstruct": False}),
     "skip-layers": Variant("start", {"initial_layers": (2, 5)}),
     "last-layers": Variant("start", {"initial_layers": (4, 5)}),
     "from-l3": Variant("start", {"initial_model": "l3"}),

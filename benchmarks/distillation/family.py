@@ -29,8 +29,8 @@ def flags(settings: Mapping[str, Any]) -> str:
     words = []
     for key, value in settings.items():
         flag = f"--{key.replace('_', '-')}"
-        if value is True:
-            words.append(flag)
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
         elif key in ("objective", "stage", "teacher"):  # given once for each
             words += [f"{flag} {one}" for one in value]
         else:
