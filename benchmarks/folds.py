@@ -6,11 +6,15 @@ asks for more models, makes only what is not there yet.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lilliput import models
+import numpy as np
+from numpy.typing import NDArray
+
+from lilliput import models, runtime
 from lilliput.benchmarks import commands, entries
 from lilliput.benchmarks.entries import Entry
 from lilliput.benchmarks.peers import plain_onnx_int8
@@ -22,6 +26,8 @@ from lilliput.runs import Run, Stage
 from lilliput.train import sources
 from lilliput.train.data import Dataset
 from lilliput.train.sentiment import FOLDS
+
+Labels = NDArray[np.int64]
 
 TEACHER = "r-drop"
 """Of the variants of :mod:`lilliput.benchmarks.training.teachers`."""
@@ -41,6 +47,31 @@ def chosen(only: str | None, known: Iterable[str]) -> list[str]:
     if unknown := [name for name in wanted if name not in names]:
         raise ConfigError(f"--only: {unknown[0]!r} is unknown; known are {', '.join(names)}")
     return wanted
+
+
+def answers(bundle: Path, precision: str, texts: list[str]) -> tuple[Labels, int]:
+    """The label of every text, answered one at a time on the path of an app, and the bytes of what was loaded."""
+    model = runtime.load(bundle, precision=precision)
+    return model.logits(texts).argmax(axis=1), model.opened_bytes
+
+
+def kept(out: Path, part: str, fold: ModelsOfFold) -> dict[str, Any]:
+    """What the piece that lies at ``out`` says of models, under the name ``part``; nothing where there is none.
+
+    Raises:
+        ConfigError: it is no piece of that kind, of this fold and its teacher.
+    """
+    if not out.exists():
+        return {}
+    try:
+        earlier = json.loads(out.read_text(encoding="utf-8"))
+        same = (earlier["fold"], earlier["teacher"]["fingerprint"])
+        found = dict(earlier[part])
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"--out {out}: no piece of this command; give another file") from None
+    if same != (fold.number, models.fingerprint(fold.teacher())):
+        raise ConfigError(f"--out {out}: measured on another fold or with another teacher; delete it, or measure all")
+    return found
 
 
 class ModelsOfFold:

@@ -11,11 +11,8 @@ from typing import Any
 import yaml
 
 from lilliput import classifier_head, machine, models, tasks
-from lilliput.benchmarks import entries, latency, report
-from lilliput.benchmarks.entries import Entry
-from lilliput.benchmarks.measured import same_labels
-from lilliput.benchmarks.peers import plain_onnx_int8, tfidf
-from lilliput.bundle import Bundle
+from lilliput.benchmarks import contenders, entries, latency, report
+from lilliput.benchmarks.peers import tfidf
 from lilliput.config import Config, DataConfig, ExportConfig
 from lilliput.errors import ConfigError
 from lilliput.export.to_bundle import to_bundle
@@ -48,7 +45,10 @@ def measure(
 ) -> dict[str, Any]:
     """The report on bundles, the first of which is the teacher, and on what they are compared with."""
     test = dataset.test if limit is None else dataset.subset(test=limit, seed=seed).test
-    measured = _entries(bundles, dataset, folder, seed)
+    found = [contenders.find(f"{name}={path}", dataset.label_names) for name, path in bundles.items()]
+    train = tfidf.write_train(dataset.train.texts, dataset.train.labels, folder / "tfidf-train.json")
+    floor = entries.of_tfidf(train, dataset.label_names)
+    measured = [*contenders.entries_of(found, folder, (seed,)), floor]
     result = latency.run(
         measured,
         test.texts,
@@ -57,6 +57,7 @@ def measure(
         folder=folder,
         all_cores=not smoke,
         on_progress=progress,
+        labels=dataset.label_names,
     )
     teacher = next(entry.name for entry in measured if entry.role == "teacher_fp32")
     return report.build_report(
@@ -74,28 +75,6 @@ def measure(
         smoke=smoke,
         gates=gates,
     )
-
-
-def _entries(bundles: Mapping[str, Path], dataset: Dataset, folder: Path, seed: int) -> list[Entry]:
-    """Every bundle in each precision; the teacher also in eager PyTorch and as a plain export; and the sanity floor."""
-    found: list[Entry] = []
-    teacher = next(iter(bundles))
-    for name, path in bundles.items():
-        manifest = Bundle.open(path).manifest
-        if not same_labels(manifest.labels, dataset.label_names):
-            raise ConfigError(
-                f"{path}: answers {', '.join(manifest.labels)}, but the data's labels are "
-                f"{', '.join(dataset.label_names)}"
-            )
-        if name == teacher:
-            plain = plain_onnx_int8.build(path, folder / "plain-int8", max_length=manifest.max_length)
-            found.append(entries.of_torch_eager(path, name, max_length=manifest.max_length, seeds=(seed,)))
-            found.append(entries.of_plain_onnx_int8(plain, name, seeds=(seed,)))
-        for precision in manifest.graphs:
-            role = "student" if name != teacher else "teacher_fp32" if precision == "fp32" else "teacher"
-            found.append(entries.of_bundle(path, name, precision, role=role, seeds=(seed,)))
-    train = tfidf.write_train(dataset.train.texts, dataset.train.labels, folder / "tfidf-train.json")
-    return [*found, entries.of_tfidf(train, dataset.label_names)]
 
 
 def texts_for_export(config: ExportConfig) -> Dataset:

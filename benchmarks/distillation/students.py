@@ -7,7 +7,6 @@ made again, and with ``--only`` the file keeps what it says of the others.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,23 +14,20 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from lilliput import models, runtime, statistics
+from lilliput import models, statistics
 from lilliput.benchmarks import machine, pieces
 from lilliput.benchmarks.distillation.family import FAMILY
 from lilliput.benchmarks.distillation.folds import Fold
-from lilliput.benchmarks.folds import BUNDLE, TEACHER, chosen
+from lilliput.benchmarks.folds import BUNDLE, TEACHER, Labels, answers, chosen, kept
 from lilliput.benchmarks.pairs import Pairs
-from lilliput.errors import ConfigError, LilliputError
-
-Labels = NDArray[np.int64]
+from lilliput.errors import LilliputError
 
 
 def measure(fold: Fold, names: Sequence[str]) -> dict[str, Any]:
     """What the piece says of a fold: the teacher, and the students named."""
     texts, gold = fold.dataset.test.texts, np.array(fold.dataset.test.labels)
-    theirs, _ = _answers(fold.teacher_bundle().folder / BUNDLE, "fp32", texts)
+    theirs, _ = answers(fold.teacher_bundle().folder / BUNDLE, "fp32", texts)
     return {
         "fold": fold.number,
         "n_test": len(texts),
@@ -47,7 +43,7 @@ def measure(fold: Fold, names: Sequence[str]) -> dict[str, Any]:
 def _student(fold: Fold, name: str, gold: Labels, theirs: Labels) -> dict[str, Any]:
     student, bundle = fold.student(name), fold.bundle(name)
     precision = bundle.result["precisions"][-1]
-    ours, size = _answers(bundle.folder / BUNDLE, precision, fold.dataset.test.texts)
+    ours, size = answers(bundle.folder / BUNDLE, precision, fold.dataset.test.texts)
     pairs = Pairs.of(ours == gold, theirs == gold)
     found = {
         "settings": dict(FAMILY[name]),
@@ -69,12 +65,6 @@ def _student(fold: Fold, name: str, gold: Labels, theirs: Labels) -> dict[str, A
     return found
 
 
-def _answers(bundle: Path, precision: str, texts: list[str]) -> tuple[Labels, int]:
-    """The label of every text, and the bytes of what was loaded."""
-    model = runtime.load(bundle, precision=precision)
-    return model.logits(texts).argmax(axis=1), model.opened_bytes
-
-
 def fidelity(found: Mapping[str, Any]) -> dict[str, Any]:
     """The figures of a stage's ``fidelity`` that the piece keeps; student and teacher are torch models there."""
 
@@ -89,25 +79,6 @@ def fidelity(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def kept(out: Path, fold: Fold) -> dict[str, Any]:
-    """Students of the piece that lies at ``out``; none where there is none.
-
-    Raises:
-        ConfigError: it is no piece of this fold and its teacher.
-    """
-    if not out.exists():
-        return {}
-    try:
-        earlier = json.loads(out.read_text(encoding="utf-8"))
-        same = (earlier["fold"], earlier["teacher"]["fingerprint"])
-        students = dict(earlier["students"])
-    except (ValueError, KeyError, TypeError):
-        raise ConfigError(f"--out {out}: no piece of this command; give another file") from None
-    if same != (fold.number, models.fingerprint(fold.teacher())):
-        raise ConfigError(f"--out {out}: measured on another fold or with another teacher; delete it, or measure all")
-    return students
-
-
 def main(
     fold: Annotated[int, typer.Option(help="Of the embedded data: 0, 1 or 2; also the seed.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the piece goes.")],
@@ -119,7 +90,7 @@ def main(
     try:
         names = chosen(only, FAMILY)
         with Fold(fold, work, teachers) as models_of_fold:
-            before = kept(out, models_of_fold) if only else {}
+            before = kept(out, "students", models_of_fold) if only else {}
             found = measure(models_of_fold, names)
         students = {**before, **found["students"]}
         found["students"] = {name: students[name] for name in FAMILY if name in students}

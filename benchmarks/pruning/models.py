@@ -7,7 +7,6 @@ Models that are there are not made again, and with ``--only`` the file keeps wha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,20 +14,18 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from lilliput import encoder, models, runtime, statistics
+from lilliput import encoder, models, statistics
 from lilliput.benchmarks import machine, pieces
-from lilliput.benchmarks.folds import BUNDLE, chosen
+from lilliput.benchmarks.evidence import packed
+from lilliput.benchmarks.folds import BUNDLE, Labels, answers, chosen, kept
 from lilliput.benchmarks.pairs import Pairs
 from lilliput.benchmarks.pruning.family import PACKED, PRUNED
 from lilliput.benchmarks.pruning.folds import MATCH, Fold
 from lilliput.benchmarks.pruning.rivals import RIVALS
-from lilliput.errors import ConfigError, LilliputError
+from lilliput.errors import LilliputError
 
 NAMES = (*PRUNED, *PACKED, *(name for rival in RIVALS for name in (rival, MATCH + rival)))
-
-Labels = NDArray[np.int64]
 
 
 def measure(fold: Fold, names: Sequence[str]) -> dict[str, Any]:
@@ -58,7 +55,7 @@ def _model(fold: Fold, name: str, gold: Labels, theirs: Labels) -> dict[str, Any
         "precision": precision,
         "refused": bundle.result["refused"],
         "pairs": asdict(Pairs.of(ours == gold, theirs == gold)),
-        "right": _packed(ours == gold),
+        "right": packed(ours == gold),
         "accuracy": asdict(statistics.accuracy(ours == gold)),
         "agreement": statistics.agreement(ours, theirs),
         "seconds": made.seconds,
@@ -72,41 +69,6 @@ def _model(fold: Fold, name: str, gold: Labels, theirs: Labels) -> dict[str, Any
     return seen
 
 
-def answers(bundle: Path, precision: str, texts: list[str]) -> tuple[Labels, int]:
-    """The label of every text, and the bytes of what was loaded."""
-    model = runtime.load(bundle, precision=precision)
-    return model.logits(texts).argmax(axis=1), model.opened_bytes
-
-
-def _packed(flags: NDArray[np.bool_]) -> str:
-    """Flags as hexadecimal digits, four a digit, so that two models of one fold can be paired afterwards."""
-    return np.packbits(flags).tobytes().hex()
-
-
-def unpacked(digits: str, count: int) -> NDArray[np.bool_]:
-    """What `_packed` packed: ``[count]``."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(digits), dtype=np.uint8))[:count].astype(bool)
-
-
-def kept(out: Path, fold: Fold) -> dict[str, Any]:
-    """Models of the piece that lies at ``out``; none where there is none.
-
-    Raises:
-        ConfigError: it is no piece of this fold and its teacher.
-    """
-    if not out.exists():
-        return {}
-    try:
-        earlier = json.loads(out.read_text(encoding="utf-8"))
-        same = (earlier["fold"], earlier["teacher"]["fingerprint"])
-        found = dict(earlier["models"])
-    except (ValueError, KeyError, TypeError):
-        raise ConfigError(f"--out {out}: no piece of this command; give another file") from None
-    if same != (fold.number, models.fingerprint(fold.teacher())):
-        raise ConfigError(f"--out {out}: measured on another fold or with another teacher; delete it, or measure all")
-    return found
-
-
 def main(
     fold: Annotated[int, typer.Option(help="Of the embedded data: 0, 1 or 2; also the seed.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the piece goes.")],
@@ -118,7 +80,7 @@ def main(
     try:
         names = chosen(only, NAMES)
         with Fold(fold, work, teachers) as models_of_fold:
-            before = kept(out, models_of_fold) if only else {}
+            before = kept(out, "models", models_of_fold) if only else {}
             found = measure(models_of_fold, names)
         every = {**before, **found["models"]}
         found["models"] = {name: every[name] for name in NAMES if name in every}

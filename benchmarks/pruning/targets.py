@@ -20,11 +20,12 @@ import typer
 from lilliput import statistics
 from lilliput.benchmarks import pieces
 from lilliput.benchmarks.distillation.family import flags
+from lilliput.benchmarks.evidence import unpacked
 from lilliput.benchmarks.pairs import Pairs
 from lilliput.benchmarks.pruning import structure
 from lilliput.benchmarks.pruning.family import PACKED, PRUNED
 from lilliput.benchmarks.pruning.folds import MATCH, REFERENCE
-from lilliput.benchmarks.pruning.models import NAMES, unpacked
+from lilliput.benchmarks.pruning.models import NAMES
 from lilliput.benchmarks.readme import replaced
 from lilliput.errors import ConfigError, LilliputError
 from lilliput.runs import write_json, write_text

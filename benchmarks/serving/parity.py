@@ -1,7 +1,7 @@
-"""What graphs compute, beside PyTorch: ``python -m lilliput.benchmarks.serving.parity BUNDLES... --fold 0 --out FILE.json``.
+"""What graphs compute, beside PyTorch: ``python -m lilliput.benchmarks.serving.parity BUNDLES... --fold 0``.
 
-A bundle's fp32 graph answers every test text of a fold of the embedded data on the path of an app; PyTorch reads the same
-texts with the weights that lie in the bundle. The figure is the largest difference of a logit, over all bundles.
+A bundle's fp32 graph answers every test text of a fold of the embedded data on the path of an app; PyTorch reads the
+same texts with the weights that lie in the bundle. The figure is the largest difference of a logit, over all bundles.
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from lilliput.benchmarks.evidence import packed
 from lilliput.benchmarks.folds import chosen
 from lilliput.benchmarks.frontier import picture, search, targets
 from lilliput.benchmarks.frontier.speed import NAMES, TEACHER
 from lilliput.benchmarks.frontier.targets import best, figures_of, models_table, points
 from lilliput.benchmarks.pairs import Pairs
-from lilliput.benchmarks.pruning.models import _packed
 from lilliput.errors import ConfigError
 
 N = 1000
@@ -25,7 +25,7 @@ def cut(fold, **wrong):
         ours = np.arange(N) >= count
         models[name] = {
             "pairs": asdict(Pairs.of(ours, np.ones(N, bool))),
-            "right": _packed(ours),
+            "right": packed(ours),
             "accuracy": {},
             "agreement": 1.0,
             "seconds": 60.0,

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from lilliput import encoder
+from lilliput.benchmarks.evidence import packed, unpacked
 from lilliput.benchmarks.folds import chosen
 from lilliput.benchmarks.pruning import rivals, targets
 from lilliput.benchmarks.pruning.family import PACKED, PRUNED
-from lilliput.benchmarks.pruning.models import NAMES, _packed, unpacked
+from lilliput.benchmarks.pruning.models import NAMES
 from lilliput.config import PruneConfig, QuantizeConfig
 from lilliput.errors import ConfigError
 
@@ -24,7 +25,7 @@ def piece(fold, n_test=8, **right):
         cells = {"both": ours & theirs, "ours": ours & ~theirs, "theirs": ~ours & theirs, "neither": ~ours & ~theirs}
         models[name] = {
             "pairs": {cell: int(found.sum()) for cell, found in cells.items()},
-            "right": _packed(ours),
+            "right": packed(ours),
             "precision": "int8",
             "agreement": 0.9,
             "seconds": 60.0,
@@ -63,7 +64,7 @@ def test_figures_are_those_that_are_promised_and_what_is_missing_is_not_measured
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 1001])
 def test_flags_survive_being_packed(count):
     flags = np.random.default_rng(count).random(count) < 0.5
-    assert (unpacked(_packed(flags), count) == flags).all()
+    assert (unpacked(packed(flags), count) == flags).all()
 
 
 def test_the_page_gets_both_tables(tmp_path):
