@@ -69,6 +69,12 @@ def test_other_tokenizers_have_no_table(parts):
     assert WordPieces.of(tokenizer(**parts), 12) is None
 
 
+def test_a_vocabulary_without_the_unknown_token_has_no_table():
+    made = tokenizer()
+    made.model.unk_token = "[NONE]"
+    assert WordPieces.of(made, 12) is None
+
+
 def test_the_table_does_not_grow_without_end(monkeypatch):
     library = tokenizer()
     table = WordPieces.of(library, 12)

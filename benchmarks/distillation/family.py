@@ -19,7 +19,7 @@ FAMILY: Mapping[str, Mapping[str, Any]] = {
     "l2": {"student": "layers=2", "initial_model": "l3", "augment": 4, "epochs": 3, "learning_rate": 3e-4},
     "l1": {"student": "layers=1", "initial_model": "l2", "augment": 4, "epochs": 4, "learning_rate": 3e-4},
     "seq": {"student": "conv", **WINDOWS},
-    "static": {"student": "static", **WINDOWS},
+    "static": {"student": "static:width=64", **WINDOWS},
 }
 """Settings of `DistillConfig` that differ from the defaults; ``initial_model`` names another member."""
 
