@@ -53,9 +53,9 @@ links:  ## .links/lilliput, a tree of symbolic links for type checkers and edito
 	@ln -s $(addprefix ../../,$(wildcard lilliput/*.py lilliput/py.typed lilliput/tasks lilliput/commands lilliput/config lilliput/architectures)) .links/lilliput/
 	@ln -s ../../train ../../export ../../compress ../../benchmarks .links/lilliput/
 
-bench: setup  ## measure the demo and write the figures and the README's table
+bench: setup  ## measure the demo and write the figures and its page's table
 	$(BIN)/lilliput demo --out runs/demo --results benchmarks/results/demo.json
-	$(BIN)/python -m lilliput.benchmarks.readme benchmarks/results/demo.json README.md
+	$(BIN)/python -m lilliput.benchmarks.readme benchmarks/results/demo.json docs/demo.md
 
 PIECES := benchmarks/results/train
 TRAINING := $(BIN)/python -m lilliput.benchmarks.training
@@ -139,7 +139,7 @@ frontier: setup  ## everything Lilliput makes on one chart, in pieces of less th
 	$(FRONTIER).search --fold 0 --out $(RESULTS)/frontier/search.json
 	$(FRONTIER).unlike --out $(RESULTS)/frontier/unlike.json
 	$(FRONTIER).spread runs/prune/fold-0/x8-bundle/bundle --out $(RESULTS)/frontier/spread.json
-	$(FRONTIER).targets $(RESULTS) --out $(RESULTS)/frontier.json --page docs/frontier.md
+	$(FRONTIER).targets $(RESULTS) --out $(RESULTS)/frontier.json --page docs/frontier.md --readme README.md
 
 PEERS := $(BIN)/python -m lilliput.benchmarks.peers.measure
 

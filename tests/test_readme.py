@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from lilliput import bundle, cli
 from lilliput.benchmarks import latency, readme, report
+from lilliput.benchmarks.frontier import targets
 from lilliput.manifest import MANIFEST
 
 ROOT = Path(__file__).parent.parent
@@ -162,5 +163,9 @@ def test_the_own_data_block_runs(own_model, encoders, quick_training, tmp_path, 
     assert bundle.Bundle.open("bundles/small").manifest.provenance["data"]["name"] == "reviews"
 
 
-def test_the_table_is_the_one_of_the_committed_results():
-    assert readme.updated(README, "demo", report.read_report(RESULTS), ROOT / "README.md") == README
+def test_the_tables_are_those_of_the_committed_results():
+    page = ROOT / "docs" / "demo.md"
+    text = page.read_text(encoding="utf-8")
+    assert readme.updated(text, "demo", report.read_report(RESULTS), page) == text
+    found = targets.headline(targets.points_of(RESULTS.parent))
+    assert readme.replaced(README, targets.HEADLINE, found, ROOT / "README.md") == README

@@ -36,6 +36,9 @@ SMALL_LEVEL = 0.97
 PICTURE = "frontier.svg"
 """Beside the page."""
 
+HEADLINE = "headline"
+"""Of `table`, in the README."""
+
 TARGETS = (
     *(pieces.target(f"frontier.speedup_at_{name}", "times", times) for name, times in LEVELS.values()),
     pieces.target("frontier.size_ratio_at_97", "times", 30),
@@ -98,6 +101,15 @@ def points(
     return made
 
 
+def points_of(results: Path) -> list[Point]:
+    """All models of the pieces that a folder holds."""
+    return points(
+        _all(results / "prune", "fold-*.json"),
+        _all(results / "distill", "fold-*.json"),
+        _all(results / "frontier", "speed-*.json"),
+    )
+
+
 def _ratios(models: Mapping[str, Any], name: str) -> list[float]:
     """The teacher's median latency over the model's, round by round."""
     rounds = zip(models[TEACHER]["round_p50_ms"], models[name]["round_p50_ms"], strict=True)
@@ -152,6 +164,23 @@ def models_table(found: Sequence[Point]) -> str:
     return "\n".join(lines)
 
 
+def headline(found: Sequence[Point]) -> str:
+    """The frontier alone, for people in a hurry, and where its numbers come from."""
+    lines = [
+        "| model | accuracy | of the teacher's | times faster | ms a text | MB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    stars = best(found)
+    for one in sorted(found, key=lambda one: one.speedup.value if one.speedup else 0.0):
+        if one.name not in stars or one.speedup is None or one.ms is None:
+            continue
+        retained = f"{one.retained.value:.1%} ({one.retained.low:.1%} to {one.retained.high:.1%})"
+        times = f"{one.speedup.value:.1f} ({one.speedup.low:.1f} to {one.speedup.high:.1f})"
+        cells = (one.name, f"{one.accuracy:.1%}", retained, times, f"{one.ms:.3g}", f"{one.megabytes:.1f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def _how(name: str) -> str:
     """The command that makes a model, and its flags; names of other models stand for their folders."""
     if name in PACKED:
@@ -177,21 +206,21 @@ def _read(path: Path) -> dict[str, Any]:
 def main(
     results: Annotated[Path, typer.Argument(help="Folder of the folders of pieces.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the judged figures go.")],
-    page: Annotated[list[Path] | None, typer.Option(help="Markdown pages whose tables are written anew.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Markdown page whose tables and picture are written anew.")] = None,
+    readme: Annotated[Path | None, typer.Option(help="Markdown page whose headline table is written anew.")] = None,
 ) -> None:
     """Pool the folds, choose, merge, judge, and write the tables and the picture of the pages."""
     try:
-        own = results / "frontier"
-        found = points(
-            _all(results / "prune", "fold-*.json"), _all(results / "distill", "fold-*.json"), _all(own, "speed-*.json")
-        )
+        own, found = results / "frontier", points_of(results)
         pieces.write(own / "models.json", figures_of(found), models=[asdict(one) for one in found])
         merged = pieces.merge([*sorted(own.glob("*.json")), *(results / "peers").glob("pooled.json")], TARGETS)
         write_json(out, merged)
-        for path in page or []:
-            text = replaced(path.read_text(encoding="utf-8"), "frontier", pieces.table(merged["figures"]), path)
-            write_text(path, replaced(text, "frontier-models", models_table(found), path))
-            write_text(path.with_name(PICTURE), picture.draw(found, best(found)))
+        if page:
+            text = replaced(page.read_text(encoding="utf-8"), "frontier", pieces.table(merged["figures"]), page)
+            write_text(page, replaced(text, "frontier-models", models_table(found), page))
+            write_text(page.with_name(PICTURE), picture.draw(found, best(found)))
+        if readme:
+            write_text(readme, replaced(readme.read_text(encoding="utf-8"), HEADLINE, headline(found), readme))
     except (LilliputError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

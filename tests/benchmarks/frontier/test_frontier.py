@@ -110,9 +110,15 @@ def test_the_pages_get_tables_and_picture(tmp_path):
         (tmp_path / f"frontier/speed-{number}.json").write_text(json.dumps({**SPEEDS[number], **described}))
     page = tmp_path / "page.md"
     page.write_text("<!-- table: frontier -->\n<!-- /table -->\n<!-- table: frontier-models -->\n<!-- /table -->\n")
-    targets.main(tmp_path, tmp_path / "frontier.json", [page])
+    readme = tmp_path / "readme.md"
+    readme.write_text("before\n<!-- table: headline -->\n<!-- /table -->\nafter\n")
+    targets.main(tmp_path, tmp_path / "frontier.json", page, readme)
     assert "| frontier.speedup_at_95 | 15 (15 to 15) times | ≥ 13 | met |" in page.read_text()
     assert (tmp_path / "frontier.svg").read_text().startswith("<svg")
+    shown = [line.split(" | ")[0].strip("| ") for line in readme.read_text().splitlines() if line.startswith("| x")]
+    assert shown == [
+        one.name for one in targets.points_of(tmp_path) if one.name in targets.best(targets.points_of(tmp_path))
+    ]
     judged = {one["id"]: one for one in json.loads((tmp_path / "frontier.json").read_text())["figures"]}
     assert judged["frontier.speedup_at_97"]["status"] == "short"
     assert judged["frontier.p50_spread"]["status"] == "not measured"
