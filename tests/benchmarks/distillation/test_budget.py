@@ -38,7 +38,7 @@ def command(tmp_path, monkeypatch):
 
     def run(config):
         asked["config"] = config
-        return {"texts": {"all": 5}, "test": {"accuracy": 0.8}}
+        return {"texts": {"all": 5}, "fidelity": {"student": {"value": 0.8}, "teacher": {"value": 0.9}}}
 
     def peak(lines, epochs, batch_size):
         asked.setdefault("memory", []).append((lines, epochs, batch_size))
