@@ -1,6 +1,6 @@
 """A batch job: `python examples/batch.py BUNDLE IN.csv OUT` answers the column "text" of a CSV file of any length.
 
-OUT is a CSV file, or Parquet if it is called so (which needs pyarrow): the columns of IN with "label" and "score" added.
+OUT is a CSV file, or Parquet if it is called so (which needs pyarrow): the columns of IN, "label" and "score".
 Rows are read, answered and written as they come: memory does not grow with the file. OUT appears when it is whole.
 """
 

@@ -57,7 +57,15 @@ def tried(loader: Loader, bundle: Path, texts: Sequence[str]) -> dict[str, Any]:
         row[name] = asdict(agreement)
         if name == "texts":
             row["ok"] = agreement.whole
-    return row if row["ok"] else {**row, "reason": "other answers than lilliput.load"}
+    return row if row["ok"] else {**row, "reason": _difference(row["texts"])}
+
+
+def _difference(seen: Mapping[str, Any]) -> str:
+    """In what a loader's answers differ from ours."""
+    if seen["difference"] is None:
+        return "other labels, or scores that are no numbers"
+    wrong = [f"other {name} in {1 - seen[name]:.1%} of the texts" for name in ("tokens", "labels") if seen[name] < 1]
+    return ", ".join(wrong) or f"scores that differ by up to {seen['difference']:.2g}"
 
 
 def figures_of(rows: Mapping[str, Mapping[str, Any]]) -> list[pieces.Figure]:

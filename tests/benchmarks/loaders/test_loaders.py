@@ -110,10 +110,15 @@ def test_a_loader_that_answers_otherwise_is_not_ok(tiny_bundle):
     assert (row["texts"]["texts"], row["made"]["texts"], row["texts"]["labels"]) == (3, 2, 1.0)
 
     row = measure.tried(changed("\n\nright = logits\nlogits = lambda text: -right(text)\n"), tiny_bundle, TEXTS)
-    assert (row["ok"], row["reason"]) == (False, "other answers than lilliput.load")
+    assert (row["ok"], row["reason"]) == (False, "other labels in 100.0% of the texts")
     assert (row["texts"]["tokens"], row["texts"]["labels"]) == (1.0, 0.0)
     row = measure.tried(changed("\n\ntokenizer.enable_padding(length=24)\n"), tiny_bundle, TEXTS)
-    assert (row["ok"], row["texts"]["tokens"], row["texts"]["labels"]) == (False, 0.0, 1.0)
+    assert (row["ok"], row["reason"]) == (False, "other tokens in 100.0% of the texts")
+    row = measure.tried(changed("\n\nright = logits\nlogits = lambda text: 1.1 * right(text)\n"), tiny_bundle, TEXTS)
+    assert not row["ok"]
+    assert row["reason"].startswith("scores that differ by up to 0.")
+    row = measure.tried(changed("\n\nlogits = lambda text: [float('nan')] * 3\n"), tiny_bundle, TEXTS)
+    assert (row["ok"], row["reason"]) == (False, "other labels, or scores that are no numbers")
 
 
 @pytest.mark.usefixtures("without_environments")
