@@ -116,11 +116,12 @@ bench-quantize: setup  ## measure what int8 costs, on the teachers of the other 
 
 SERVED := benchmarks/results/export
 
-bench-serve: setup  ## measure runtime and server on a bundle of the demo; a quarter of an hour
+bench-serve: setup  ## measure runtime, server and other loaders on a bundle of the demo; half an hour
 	$(BIN)/python -m lilliput.benchmarks.serving.runtime runs/demo/bundles/student-l2 --out $(SERVED)/runtime.json
 	$(BIN)/python -m lilliput.benchmarks.serving.overload runs/demo/bundles/student-l2 --out $(SERVED)/overload.json
 	$(BIN)/python -m lilliput.benchmarks.serving.parity runs/demo/bundles/* --fold 0 --out $(SERVED)/parity.json
 	$(BIN)/python -m lilliput.benchmarks.hostile.measure --out $(SERVED)/hostile.json
+	$(BIN)/python -m lilliput.benchmarks.loaders.measure --bundle runs/demo/bundles/student-l2 --out $(SERVED)/loaders.json --page docs/export.md
 	$(BIN)/python -m lilliput.benchmarks.serving.targets $(SERVED)/*.json --out $(SERVED).json --page docs/serve.md
 
 RESULTS := benchmarks/results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import glob
 import importlib.metadata
 import os
@@ -74,7 +75,7 @@ def to_bundle(
         )
     staging = staging_beside(config.out)
     try:
-        models.save(model, tokenizer, staging, task)
+        models.save(model, tokenizer_for_loaders(tokenizer, task, config.max_length), staging, task)
         with torch.no_grad():
             onnx.export_onnx(model, inputs, staging / ONNX_FILES["fp32"], task.outputs)
         if "int8" in config.precisions:
@@ -104,6 +105,25 @@ def staging_beside(out: Path) -> Path:
     staging = out.with_name(f".{out.name}.{os.getpid()}.partial")
     staging.mkdir()
     return staging
+
+
+def tokenizer_for_loaders(tokenizer: Any, task: Task, max_length: int) -> Any:
+    """A copy of a tokenizer that reads texts as the bundle does, for loaders that take ``tokenizer.json`` as it is.
+
+    It pads nothing, and cuts at ``max_length`` tokens; where the task reads a long input in windows it cuts nothing
+    either, for what is cut would be in no window.
+    """
+    own = copy.deepcopy(tokenizer)
+    own.model_max_length = max_length
+    own.backend_tokenizer.no_padding()
+    if task.overlap:
+        own.backend_tokenizer.no_truncation()
+    else:
+        own.backend_tokenizer.enable_truncation(max_length)
+    # What transformers noted of an earlier tokenizer.json would stand in tokenizer_config.json.
+    for name in ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of"):
+        own.init_kwargs.pop(name, None)
+    return own
 
 
 def feeds_of(

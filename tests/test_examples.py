@@ -1,5 +1,8 @@
 """The examples that users copy: they run as they are, and they are short."""
 
+import csv
+import importlib.util
+import itertools
 import os
 import subprocess
 import sys
@@ -10,7 +13,7 @@ import pytest
 import lilliput
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-LIMITS = {"app.py": 40, "distill_csv.py": 60, "distillation_loss.py": 60}
+LIMITS = {"app.py": 40, "batch.py": 60, "distill_csv.py": 60, "distillation_loss.py": 60}
 
 
 def run(name, *arguments, **options):
@@ -21,6 +24,7 @@ def run(name, *arguments, **options):
 
 
 def test_examples_are_short():
+    assert len((EXAMPLES / "browser" / "index.html").read_text(encoding="utf-8").splitlines()) < 60
     lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLES.glob("*.py")}
     assert lines.keys() >= LIMITS.keys()
     assert {name: count for name, count in lines.items() if count >= LIMITS.get(name, 100)} == {}
@@ -39,6 +43,61 @@ def test_the_app_says_what_is_wrong(arguments, tmp_path):
     result = run("app.py", *arguments, cwd=tmp_path, input="")
     assert result.returncode == 2
     assert result.stderr.startswith("error: nowhere: no such folder" if arguments else "usage:")
+
+
+def write_reviews(path, texts):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("id", "text"), *enumerate(texts)])
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_batch_job_answers_a_csv(tiny_bundle, tmp_path, ending):
+    texts = ["a joy from start to finish", "", 'quoted, "漢字"\nand مرحبا 😀', *(f"film {i}" for i in range(1200))]
+    out = tmp_path / f"out.{ending}"
+    result = run("batch.py", tiny_bundle, write_reviews(tmp_path / "in.csv", texts), out)
+    assert (result.returncode, result.stderr) == (0, "")
+    if ending == "csv":
+        with out.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        assert parquet.ParquetFile(out).num_row_groups == 2
+        rows = parquet.read_table(out).to_pylist()
+    answers = lilliput.load(tiny_bundle)(texts)
+    assert [(row["id"], row["text"], row["label"]) for row in rows] == [
+        (str(number), text, answer["label"]) for number, (text, answer) in enumerate(zip(texts, answers, strict=True))
+    ]
+    assert [float(row["score"]) for row in rows] == pytest.approx([answer["score"] for answer in answers])
+
+
+def test_a_batch_job_reads_no_further_than_it_writes():
+    spec = importlib.util.spec_from_file_location("batch", EXAMPLES / "batch.py")
+    batch = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(batch)
+    seen = []
+
+    class Model:
+        def stream(self, texts):
+            for text in texts:
+                yield {"label": text, "score": 1.0}
+
+    rows = ({"text": seen.append(i) or str(i)} for i in itertools.count())
+    assert [row["label"] for row in itertools.islice(batch.answered(Model(), rows), 5)] == ["0", "1", "2", "3", "4"]
+    assert len(seen) == 5
+
+
+def test_a_batch_job_says_what_is_wrong_and_leaves_no_half_of_a_file(tiny_bundle, tmp_path):
+    source = tmp_path / "in.csv"
+    source.write_text("review\na joy\n", encoding="utf-8")
+    result = run("batch.py", tiny_bundle, source, tmp_path / "out.csv")
+    assert (result.returncode, result.stderr) == (1, f'error: {source}: has no column "text"\n')
+    source.write_text("id,text\n1,a joy\n2\n", encoding="utf-8")
+    result = run("batch.py", tiny_bundle, source, tmp_path / "out.csv")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: item 1 is NoneType")
+    assert not (tmp_path / "out.csv").exists()
+    assert run("batch.py").stderr.startswith("usage:")
 
 
 def test_a_csv_becomes_a_bundle(own_model, encoders, tmp_path):

@@ -55,6 +55,8 @@ def test_every_module_is_in(wheel):
         "lilliput/py.typed",
         "lilliput/benchmarks/report.schema.json",
         "lilliput/benchmarks/page.html",
+        "lilliput/benchmarks/loaders/ask.mjs",
+        "lilliput/benchmarks/loaders/drive.html",
         "lilliput/train/evaluation.html",
         ".dist-info/licenses/LICENSE",
         ".dist-info/licenses/NOTICE",

@@ -2,20 +2,25 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 
 import lilliput
-from lilliput import bundle, models
+from lilliput import bundle, models, tasks
 from lilliput.config import ExportConfig
 from lilliput.errors import BundleError, GateError
 from lilliput.export import to_bundle as module
 from lilliput.export.to_bundle import to_bundle
+from lilliput.tasks import Tokens
+from lilliput.tokenization import WindowEncoder
 from lilliput.train.evaluate import logits_of
 
 TEXTS = [
@@ -132,6 +137,42 @@ def test_files_and_manifest(make, checkpoint, tmp_path):
     assert [record["text"] for record in manifest.smoke] == [*TEXTS[:2], *TEXTS[:2]]
     assert json.loads((folder / "config.json").read_text())["id2label"] == {"0": "negative", "1": "positive"}
     assert json.loads((folder / "tokenizer_config.json").read_text())["model_max_length"] == 24
+
+
+@pytest.mark.parametrize(("task", "most"), [("classification", 24), ("question-answering", None)])
+def test_a_tokenizer_is_shipped_without_padding_and_cuts_what_has_no_windows(checkpoint, tmp_path, task, most):
+    folder = Path(shutil.copytree(checkpoint("bert"), tmp_path / "before"))
+    noted = models.load_tokenizer(folder)
+    noted.backend_tokenizer.enable_padding(length=48)
+    noted.backend_tokenizer.enable_truncation(48, stride=8)
+    noted.save_pretrained(folder)
+    tokenizer = models.load_tokenizer(folder)
+    assert tokenizer.backend_tokenizer.padding["length"] == 48
+    before = tokenizer.backend_tokenizer.to_str()
+
+    own = module.tokenizer_for_loaders(tokenizer, tasks.get(task), 24)
+    models.save_tokenizer(own, tmp_path / "own")
+    assert tokenizer.backend_tokenizer.to_str() == before
+    plain = Tokenizer.from_file(str(tmp_path / "own" / "tokenizer.json"))
+    assert plain.padding is None
+    assert len(plain.encode("it").ids) == 3
+    assert len(plain.encode("it " * 40).ids) == (most or 42)
+    config = json.loads((tmp_path / "own" / "tokenizer_config.json").read_text())
+    assert config["model_max_length"] == 24
+    assert not config.keys() & {"max_length", "stride", "pad_to_multiple_of"}
+    assert models.load_tokenizer(tmp_path / "own")("it " * 40, truncation=True)["input_ids"][-1] == own.sep_token_id
+
+
+def test_windows_of_a_long_input_do_not_depend_on_what_a_tokenizer_cuts(checkpoint):
+    task = tasks.get("question-answering")
+    tokenizer = models.load_tokenizer(checkpoint("bert"))
+    asked = [Tokens("the film", "great " * 40)]
+    expected = WindowEncoder(tokenizer.backend_tokenizer, 24, task.overlap)(asked)
+    for name in ("question-answering", "classification"):
+        own = module.tokenizer_for_loaders(tokenizer, tasks.get(name), 24)
+        found = WindowEncoder(own.backend_tokenizer, 24, task.overlap)(asked)
+        assert [window.ids for window in found[0]] == [window.ids for window in expected[0]]
+    assert len(expected[0]) > 2
 
 
 def test_a_bundle_without_int8(make, tmp_path):

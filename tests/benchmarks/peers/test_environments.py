@@ -13,7 +13,7 @@ from lilliput.benchmarks.peers.measure import environments, launch
 from lilliput.benchmarks.peers.measure.roster import PEERS
 from lilliput.errors import FetchError
 
-NAMES = sorted({peer.requirements for peer in PEERS} | {"onnxruntime-openvino"})
+NAMES = sorted({peer.requirements for peer in PEERS} | {"onnxruntime", "onnxruntime-openvino"})
 
 
 @pytest.mark.parametrize("name", NAMES)
