@@ -161,7 +161,6 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("{folder}/tokenizer.json")
-tokenizer.enable_truncation({manifest.max_length})
 session = onnxruntime.InferenceSession("{folder}/{graph}")
 encoding = tokenizer.encode("a joy from start to finish")
 (logits,) = session.run(None, {{
@@ -174,7 +173,7 @@ With transformers (PyTorch, fp32):
 ```python
 from transformers import pipeline
 
-pipeline("{task}", model="{folder}")("a joy from start to finish")
+pipeline("{task}", model="{folder}")("a joy from start to finish", truncation=True)
 ```
 
 With transformers.js:
