@@ -39,7 +39,9 @@ class WordPieces:
         self._lowers = tokenizer.normalizer.lowercase
         self._words = _LOWER if self._lowers else _CASED
         self._whole = {word: number for word, number in vocabulary.items() if not word.startswith("##")}
-        self._pieces: dict[str, tuple[int, ...]] = {word: (number,) for word, number in self._whole.items()}
+        self._pieces: dict[str, tuple[int, ...]] = {
+            word: (number,) for word, number in self._whole.items() if len(word) <= self._longest
+        }
         self._rest = {piece[2:]: number for piece, number in vocabulary.items() if piece.startswith("##")}
 
     @classmethod

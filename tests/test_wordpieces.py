@@ -69,6 +69,15 @@ def test_other_tokenizers_have_no_table(parts):
     assert WordPieces.of(tokenizer(**parts), 12) is None
 
 
+def test_a_piece_longer_than_words_may_be_is_unknown_as_in_the_library():
+    made = tokenizer()
+    made.model.max_input_chars_per_word = 3
+    table = WordPieces.of(made, 12)
+    for text in ("good", "abc", "abcd good"):
+        assert table.encode(text) == made.encode(text).ids
+    assert table.encode("good") == [2, VOCABULARY.index("[UNK]"), 3]
+
+
 def test_a_vocabulary_without_the_unknown_token_has_no_table():
     made = tokenizer()
     made.model.unk_token = "[NONE]"
