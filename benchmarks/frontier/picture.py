@@ -17,6 +17,12 @@ WIDTH, HEIGHT = 760, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 40, 52
 """Pixels: the image, and the room around the plot."""
 
+PLACES = ((9, -7, "start"), (9, 15, "start"), (-9, -7, "end"), (-9, 15, "end"), (9, 28, "start"), (-9, 28, "end"))
+"""Where a name may stand beside its point, the best first: pixels to the right and down, and which end is there."""
+
+LETTER = 7
+"""Pixels, about, that a letter of a name is wide."""
+
 TICKS = (1, 2, 3, 5, 10, 20, 30, 50, 100)
 
 
@@ -41,6 +47,7 @@ def draw(points: Sequence[Point], stars: Collection[str]) -> str:
     parts.append(f'<polyline points="{joined}" fill="none" stroke="{BLUE}" stroke-width="1.5" stroke-dasharray="4 3"/>')
     for one in timed:
         parts += plot.mark(one, one.name in stars)
+    parts += plot.names(timed)
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -87,7 +94,7 @@ class _Plot:
         return parts
 
     def mark(self, one: Point, starred: bool) -> list[str]:
-        """A point with the interval of what it keeps, and its name."""
+        """A point with the interval of what it keeps."""
         across, up = self.x(one), self.y(one.retained.value)
         colour = BLUE if starred else GREY
         shape = f'stroke="{colour}" stroke-width="2" fill="{colour if starred else "#ffffff"}"'
@@ -96,11 +103,33 @@ class _Plot:
             if one.name in CUT
             else f'<rect x="{across - 5:.1f}" y="{up - 5:.1f}" width="10" height="10" {shape}/>'
         )
-        return [
-            _line(across, self.y(one.retained.high), across, self.y(one.retained.low), colour),
-            dot,
-            _text(across + 9, up - 7, one.name, INK),
-        ]
+        return [_line(across, self.y(one.retained.high), across, self.y(one.retained.low), colour), dot]
+
+    def names(self, points: Sequence[Point]) -> list[str]:
+        """The points' names, each where it covers as little as possible of other names and points."""
+        taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in ((self.x(one), self.y(one.retained.value)) for one in points)]
+        parts = []
+        for one in points:
+            across, up, width = self.x(one), self.y(one.retained.value), LETTER * len(one.name)
+            boxes = {}
+            for right, down, end in PLACES:
+                left = across + right - (width if end == "end" else 0)
+                boxes[right, down, end] = (left, up + down - 11, left + width, up + down + 2)
+            place = min(boxes, key=lambda where: _covered(boxes[where], taken))
+            taken.append(boxes[place])
+            parts.append(_text(across + place[0], up + place[1], one.name, INK, place[2]))
+        return parts
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom."""
+
+
+def _covered(box: Box, others: Sequence[Box]) -> float:
+    """How many square pixels of others a box covers, and of what is outside the image."""
+    left, top, right, bottom = box
+    common = (max(0.0, min(right, r) - max(left, x)) * max(0.0, min(bottom, b) - max(top, y)) for x, y, r, b in others)
+    return sum(common) + (bottom - top) * (max(0.0, right - WIDTH) + max(0.0, LEFT - left))
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -88,6 +88,14 @@ def test_the_picture_says_what_it_shows():
     circles = {float(circle.get("cx")): float(circle.get("cy")) for circle in root.iter(f"{space}circle")}
     assert len(circles) == 3
     assert sorted(circles.values()) == [circles[x] for x in sorted(circles)]  # the faster, the lower
+
+
+def test_names_of_points_that_lie_together_stand_apart():
+    one = points(CUTS, [], SPEEDS)[0]
+    image = picture.draw([replace(one, name=name) for name in ("first", "second", "third")], set())
+    texts = ElementTree.fromstring(image).iter("{http://www.w3.org/2000/svg}text")
+    places = {text.text: (text.get("x"), text.get("y")) for text in texts if text.text in ("first", "second", "third")}
+    assert len(set(places.values())) == 3
 
 
 def test_the_distance_from_the_target_has_an_interval_that_is_never_negative():
