@@ -12,7 +12,7 @@ OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check links bench bench-train bench-distill bench-prune bench-quantize bench-serve frontier peers bench-vader clean
+.PHONY: help setup demo test check links bench bench-train bench-distill bench-prune bench-quantize bench-serve bench-gpu frontier peers bench-vader clean
 
 help:  ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
@@ -123,6 +123,9 @@ bench-serve: setup  ## measure runtime, server and other loaders on a bundle of 
 	$(BIN)/python -m lilliput.benchmarks.hostile.measure --out $(SERVED)/hostile.json
 	$(BIN)/python -m lilliput.benchmarks.loaders.measure --bundle runs/demo/bundles/student-l2 --out $(SERVED)/loaders.json --page docs/export.md
 	$(BIN)/python -m lilliput.benchmarks.serving.targets $(SERVED)/*.json --out $(SERVED).json --page docs/serve.md
+
+bench-gpu: setup  ## the demo's bundles on CUDA and TensorRT; says so where there is no GPU
+	$(BIN)/python -m lilliput.benchmarks.gpu runs/demo/bundles/teacher runs/demo/bundles/student-l2 --out runs/gpu.json
 
 RESULTS := benchmarks/results
 FRONTIER := $(BIN)/python -m lilliput.benchmarks.frontier
