@@ -27,15 +27,16 @@ BATCHES = (1, 8, 32)
 REPEATS = 50
 
 
-def bound(session: Any, feed: dict[str, NDArray[np.int64]], device: str) -> tuple[Callable[[], None], Any]:
-    """A call of the graph whose inputs and outputs lie on ``device``, and the binding that has the outputs."""
+def bound(session: Any, feed: dict[str, NDArray[np.int64]], device: str) -> tuple[Callable[[object], None], Any]:
+    """A call of the graph, with an argument that is ignored; and the binding that has the outputs. Inputs and outputs lie
+    on ``device``."""
     ort, binding = sessions.onnxruntime(), session.io_binding()
     for name, array in feed.items():
         binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, device, 0))
     binding.bind_output("logits", device)
     binding.synchronize_inputs()
 
-    def call() -> None:
+    def call(_: object) -> None:
         session.run_with_iobinding(binding)
         binding.synchronize_outputs()  # the device works on after the call has returned
 
@@ -66,8 +67,8 @@ def measure(bundle: Path, provider: str, texts: Sequence[str], device: str = "cu
         session = sessions.open_session(graph, providers=[provider])
         for size in BATCHES:
             call, binding = bound(session, padded(model, texts[:size]), device)
-            timing.warm_up(lambda _, call=call: call(), [None])
-            _, elapsed = timing.time_each(lambda _, call=call: call(), range(REPEATS))
+            timing.warm_up(call, [None])
+            _, elapsed = timing.time_each(call, range(REPEATS))
             found = binding.copy_outputs_to_cpu()[0].argmax(axis=1)
             median = float(np.median(elapsed))
             rows.append(
