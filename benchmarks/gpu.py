@@ -28,8 +28,7 @@ REPEATS = 50
 
 
 def bound(session: Any, feed: dict[str, NDArray[np.int64]], device: str) -> tuple[Callable[[object], None], Any]:
-    """A call of the graph, with an argument that is ignored; and the binding that has the outputs. Inputs and outputs lie
-    on ``device``."""
+    """A call of the graph, whose argument is ignored, and the binding that has the outputs: all lie on ``device``."""
     ort, binding = sessions.onnxruntime(), session.io_binding()
     for name, array in feed.items():
         binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, device, 0))
