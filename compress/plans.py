@@ -109,10 +109,10 @@ class Planner:
             if found < least:
                 chosen, least = candidate, found
         plan = chosen.plan(self.rankings)
-        model = self._built(plan, self.texts, RIDGES)
+        model = self._built(plan, self.texts)
         return Found(plan, model, self.texts.divergence(model), chosen)
 
-    def _built(self, plan: PrunePlan, texts: CalibrationTexts, ridges: Sequence[float]) -> Any:
+    def _built(self, plan: PrunePlan, texts: CalibrationTexts, ridges: Sequence[float] = RIDGES) -> Any:
         """The model that a plan leaves, reconstructed on ``texts`` where that is asked for."""
         return reconstruct(self.model, plan, texts, ridges) if self.fitted else surgery.prune(self.model, plan)
 

@@ -102,7 +102,7 @@ def test_once_finished_there_is_nothing_to_do(beside):
     again, took = demo_again()
     assert again.returncode == 0, again.stderr
     assert "Nothing to do: runs/demo is finished." in again.stderr
-    assert took < 20
+    assert took < 60  # seconds, of a machine that is busy; the demo itself takes minutes
     assert hashes(beside) == before
     after = (beside / "log.jsonl").read_text(encoding="utf-8")
     assert after.startswith(log)
