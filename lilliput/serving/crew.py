@@ -6,6 +6,7 @@ for whoever computes. A server of its own has processes, so that requests are re
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -82,6 +83,7 @@ class Processes:
         # Spawned, not forked: a copy of a process that has threads may hold locks that nobody releases.
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(workers, context, _begin, ({**settings, "workers": 1},))
+        self._ending: threading.Thread | None = None
 
     def start(self) -> None:
         """Wait until all have their model.
@@ -105,11 +107,18 @@ class Processes:
 
     def stop(self) -> None:
         """As of `Crew`."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._ending is None:
+            # A pool that was told to end without waiting can't be waited for afterwards, and where Python itself ends
+            # meanwhile the two meet at a pipe that is closed already.
+            end = functools.partial(self._pool.shutdown, wait=True, cancel_futures=True)
+            self._ending = threading.Thread(target=end, name="lilliput-serve-end")
+            self._ending.start()
 
     def close(self) -> None:
         """Stop, and wait until the processes have ended."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.stop()
+        assert self._ending is not None
+        self._ending.join()
 
 
 _model: Model
