@@ -123,7 +123,6 @@ class Facts:
             square = part is ends.features and part.out_features == hidden
             return Layer(inputs, None if square else part.out_features, part.bias is not None, reads_table)
 
-        name = type(model).__name__
         return cls(
             hidden=hidden,
             head_size=encoder.head_size_of(model),
@@ -132,7 +131,7 @@ class Facts:
             widening=None if ends.widening is None else Layer(table.shape[1], None, ends.widening.bias is not None),
             head=tuple(layer(part) for part in (ends.features, ends.last) if part is not None),
             head_norm=ends.feature_norm is not None,
-            first_token=name.endswith("ForSequenceClassification"),
+            first_token=encoder.reads_first_token(model),
         )
 
     def for_hidden(self, hidden: int) -> Facts:

@@ -228,6 +228,13 @@ def has_blocks(model: Any) -> bool:
     return model.config.model_type in _NAMES
 
 
+def reads_first_token(model: Any) -> bool:
+    """Whether nothing of the last block but its first token is read: so it is below a classifier of texts, as a rule."""
+    if not has_blocks(model) or not type(model).__name__.endswith("ForSequenceClassification"):
+        return False
+    return getattr(model.config, "pooling", "first") == "first"
+
+
 def settings_of(model: Any) -> BlockSettings:
     """What the last block of the model computes with."""
     config, heads = model.config, block_shapes_of(model)[-1].heads

@@ -31,8 +31,7 @@ def first_token_only(model: Any) -> Iterator[None]:
     Nothing changes for a model whose head reads other tokens, that has no transformer blocks, or whose attention is
     another implementation than PyTorch's.
     """
-    reads_first = encoder.has_blocks(model) and type(model).__name__.endswith("ForSequenceClassification")
-    if not reads_first or model.config._attn_implementation not in _KNOWN_MASKS:
+    if not encoder.reads_first_token(model) or model.config._attn_implementation not in _KNOWN_MASKS:
         yield
         return
     last = encoder.layers_of(model)[-1]

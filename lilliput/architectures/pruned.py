@@ -2,6 +2,7 @@
 
 Each is the plain encoder of transformers with narrower layers in its blocks: block l has ``block_heads[l]`` heads of
 ``head_size`` channels and ``block_ffn[l]`` neurons. Either may be 0; that half of the block then only adds its bias.
+The classifier of a text may read the mean over its tokens in place of the first one.
 
 This file imports nothing of Lilliput, so that a copy of it beside a checkpoint is all that transformers needs to load
 it (see ``lilliput.compress.modeling_file``).
@@ -12,13 +13,18 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 from transformers import BertConfig, DistilBertConfig, ElectraConfig, PreTrainedConfig, PreTrainedModel, RobertaConfig
+from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.bert.modeling_bert import BertSelfAttention
 from transformers.models.distilbert.modeling_distilbert import DistilBertSelfAttention
 from transformers.models.electra.modeling_electra import ElectraSelfAttention
 from transformers.models.roberta.modeling_roberta import RobertaSelfAttention
+
+
+POOLINGS = ("first", "mean")
 
 
 class PrunedConfig(PreTrainedConfig):
@@ -31,9 +37,10 @@ class PrunedConfig(PreTrainedConfig):
         block_heads: attention heads of each block.
         block_ffn: feed-forward neurons of each block.
         head_size: channels of a head.
+        pooling: what the classifier of a text reads: ``"first"``, its first token, or ``"mean"``, that over its tokens.
 
     Raises:
-        ValueError: lists of another length than there are blocks, or numbers that can't be sizes.
+        ValueError: lists of another length than there are blocks, numbers that can't be sizes, or another pooling.
     """
 
     ffn_name: ClassVar[str] = "intermediate_size"
@@ -41,6 +48,7 @@ class PrunedConfig(PreTrainedConfig):
     block_heads: list[int] | None = None
     block_ffn: list[int] | None = None
     head_size: int | None = None
+    pooling: str = "first"
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -57,6 +65,8 @@ class PrunedConfig(PreTrainedConfig):
                 raise ValueError(f"{name}: must be {count} whole numbers, one for each block, and is {sizes!r}")
         if not _is_size(own.head_size) or not own.head_size:
             raise ValueError(f"head_size: must be a whole number of at least 1, and is {own.head_size!r}")
+        if own.pooling not in POOLINGS:
+            raise ValueError(f"pooling: must be one of {', '.join(POOLINGS)}, and is {own.pooling!r}")
         own.num_attention_heads = 1
         setattr(own, own.ffn_name, max(1, *own.block_ffn))
 
@@ -148,6 +158,46 @@ class PrunedBlocks:
                 model._init_weights(layer)
 
 
+class Pooled:
+    """A classifier of texts that reads what the configuration's ``pooling`` says."""
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        **inputs: Any,
+    ) -> Any:
+        """Ids and mask ``[B, T]`` to logits ``[B, labels]``, as the plain class.
+
+        With ``pooling="mean"`` the head is given sum_t m_t h_t / sum_t m_t, where it is given h_1 otherwise; h are the
+        last hidden states and m is the mask.
+        """
+        model: Any = self
+        if model.config.pooling == "first":
+            plain: Any = super()
+            return plain.forward(input_ids=input_ids, attention_mask=attention_mask, labels=labels, **inputs)
+        found = model.base_model(input_ids=input_ids, attention_mask=attention_mask, **{**inputs, "return_dict": True})
+        states = found.last_hidden_state  # [B, T, H]
+        if attention_mask is None:
+            attention_mask = torch.ones_like(states[..., 0])
+        elif attention_mask.dim() == 4:  # what is added to the scores, [B, 1, 1 or T, T]: 0, or far below it
+            attention_mask = attention_mask[:, 0, 0] >= 0
+        mask = attention_mask.to(states.dtype)
+        mean = (states * mask[..., None]).sum(1, keepdim=True) / mask.sum(1)[:, None, None]  # [B, 1, H]
+        logits = _head(model, mean)
+        loss = None if labels is None else model.loss_function(labels, logits, model.config)
+        return SequenceClassifierOutput(loss, logits, found.hidden_states, found.attentions)
+
+
+def _head(model: Any, states: Tensor) -> Tensor:
+    """What a classifier's head makes of ``states``, ``[B, 1, H]``, at the place of the first token's."""
+    if hasattr(model, "pre_classifier"):  # DistilBERT's
+        return model.classifier(model.dropout(F.relu(model.pre_classifier(states[:, 0]))))
+    pooler = getattr(model.base_model, "pooler", None)
+    return model.classifier(states if pooler is None else model.dropout(pooler(states)))
+
+
 def _shape(block: nn.Module, heads: int, size: int, ffn: int) -> list[nn.Linear]:
     """Give ``block`` so many heads and neurons; returns its linear layers.
 
@@ -203,7 +253,8 @@ HEADS = ("Model", "ForMaskedLM", "ForQuestionAnswering", "ForSequenceClassificat
 
 def _of(plain: type[PreTrainedModel], config: type[PrunedConfig]) -> type[PreTrainedModel]:
     contents = {"config_class": config, "__module__": __name__, "__doc__": f"`{plain.__name__}` with pruned blocks."}
-    return type(f"Lilliput{plain.__name__}", (PrunedBlocks, plain), contents)
+    pooled = (Pooled,) if plain.__name__.endswith("ForSequenceClassification") else ()
+    return type(f"Lilliput{plain.__name__}", (*pooled, PrunedBlocks, plain), contents)
 
 
 MODELS: dict[type[PreTrainedModel], type[PreTrainedModel]] = {
