@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lilliput import encoder, runtime
 from lilliput.compress import engine, latency
 from lilliput.compress.cost import ByteCost, Cost, Facts, MacCost, ParameterCost
@@ -259,3 +261,24 @@ def _of_length(tokenizer: Any, words: Any, length: int) -> str:
         if len(tokenizer(longer)["input_ids"]) > length:
             return text
         text = longer
+
+
+def corrected(seen: Sequence[tuple[float, float]], aim: float) -> float:
+    """The estimated cost at which the measured one will be ``aim``.
+
+    One attempt tells by which factor the two differ. More tell a straight line, the least squares of all: what is there
+    in every model may be what was estimated wrongly. Its slope is at least a quarter of that factor and at most four
+    times it, as attempts close to each other differ by the noise of the stopwatch alone.
+
+    Args:
+        seen: estimated and measured cost of each attempt, the last one last.
+    """
+    estimated, measured = np.array(seen).T
+    factor = measured[-1] / estimated[-1]
+    spread = estimated - estimated.mean()
+    if not (spread**2).sum():
+        return float(aim / factor)
+    slope = np.clip((spread * measured).sum() / (spread**2).sum(), factor / 4, 4 * factor)
+    nearest = np.abs(measured - aim).argmin()
+    found = estimated[nearest] + (aim - measured[nearest]) / slope
+    return float(np.clip(found, estimated[nearest] / 2, estimated[nearest] * 2))

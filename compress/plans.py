@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -94,8 +95,10 @@ class Planner:
             every = (candidate for family in self.families for candidate in family.candidates)
             self.family = Family.of(every, cost.unit, cost.rest())
 
-    def best(self, budget: float, flag: str, report: Callable[[int, int], None] = lambda done, total: None) -> Found:
-        """The plan within ``budget`` whose model is nearest to the unpruned one.
+    def best(
+        self, budget: float, flag: str, report: Callable[[int, int], None] = lambda done, total: None
+    ) -> Candidate:
+        """The candidate within ``budget`` whose model is nearest to the unpruned one.
 
         Raises:
             ConfigError: nothing fits; the message says what would.
@@ -108,9 +111,30 @@ class Planner:
             found = self.others.divergence(self._built(candidate.plan(self.rankings), self.sample, COMPARED))
             if found < least:
                 chosen, least = candidate, found
-        plan = chosen.plan(self.rankings)
+        return chosen
+
+    def like(self, candidate: Candidate, budget: float) -> Candidate | None:
+        """The best candidate within another budget that is made of the same blocks, if there is one.
+
+        By how much a measured cost is beside the estimate depends on the blocks more than on their sizes. Uniform
+        shapes are too few to be chosen so.
+        """
+        kept = _blocks(candidate)
+        for family in () if self.uniform else reversed(self.families):  # the fewest blocks first
+            if kept <= _blocks(family.candidates[-1]):
+                with contextlib.suppress(ConfigError):  # nothing made of so many blocks is as cheap
+                    return family.best(budget)
+        return None
+
+    def sliced(self, candidate: Candidate) -> Any:
+        """The model of a candidate without any reconstruction: what it costs does not depend on its weights."""
+        return surgery.prune(self.model, candidate.plan(self.rankings))
+
+    def built(self, candidate: Candidate) -> Found:
+        """The model of a candidate, reconstructed on all texts."""
+        plan = candidate.plan(self.rankings)
         model = self._built(plan, self.texts)
-        return Found(plan, model, self.texts.divergence(model), chosen)
+        return Found(plan, model, self.texts.divergence(model), candidate)
 
     def _built(self, plan: PrunePlan, texts: CalibrationTexts, ridges: Sequence[float] = RIDGES) -> Any:
         """The model that a plan leaves, reconstructed on ``texts`` where that is asked for."""
@@ -131,6 +155,11 @@ class Planner:
     def _sliced(self, plan: PrunePlan) -> float:
         """How far the answers are without any reconstruction, on a part of the texts."""
         return self.sample.divergence(surgery.prune(self.model, plan))
+
+
+def _blocks(candidate: Candidate) -> set[int]:
+    """The numbers of the blocks of which something stays."""
+    return {number for number, block in enumerate(candidate.blocks) if block != DROPPED}
 
 
 def _of_depth(rankings: Rankings, removal: LayerRemoval, depth: int, cost: Cost, step: int) -> Family:

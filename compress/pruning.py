@@ -23,7 +23,7 @@ from lilliput.compress import importance, outcome, surgery, vocabulary
 from lilliput.compress.calibration_texts import CalibrationTexts
 from lilliput.compress.distillation import distill_stage
 from lilliput.compress.evidence import Evidence
-from lilliput.compress.goals import Goal, Pair, goal_of
+from lilliput.compress.goals import Goal, Pair, corrected, goal_of
 from lilliput.compress.plans import Found, Planner
 from lilliput.compress.stages import stages
 from lilliput.config import TARGETS, DistillConfig, PruneConfig
@@ -37,8 +37,11 @@ from lilliput.types import PrunePlan
 TOLERANCE = 0.03
 """How far below its limit a measured cost may lie before the search tries again with a larger budget."""
 
-ATTEMPTS = 4
+ATTEMPTS = 6
 """Searches at most for one target; the nearest model that meets it counts."""
+
+DECIDED = 2
+"""Of them, those that may choose which blocks stay."""
 
 _PLACES = ("out", "model", "teacher", "unlabelled", "save_every")
 """Settings that decide nothing of the outcome, but for what lies there."""
@@ -208,25 +211,29 @@ class Pruning:
     def _meet(self, goal: Goal, planner: Planner) -> tuple[Found, float]:
         """The plan whose model meets the goal when it is measured, and what it costs.
 
-        Costs of the search are estimates. Where the model costs other than they said, the budget is corrected by the
-        same factor, until the model is below the limit by no more than ``TOLERANCE``.
+        Costs of the search are estimates. Where the model costs other than they said, the budget is corrected (see
+        `corrected`), until the model is below the limit by no more than ``TOLERANCE``. Which blocks stay is decided at
+        the first two budgets; after that only their sizes are, so that what is known of their costs holds.
         """
-        budget, best = goal.limit, None
+        budget, best, seen = goal.limit, None, list[tuple[float, float]]()
         for attempt in range(1, ATTEMPTS + 1):
-            report = functools.partial(self._progress, attempt)
-            found = planner.best(budget, goal.flag, report)
+            chosen = planner.like(best[0], budget) if best and attempt > DECIDED else None
+            if chosen is None:
+                chosen = planner.best(budget, goal.flag, functools.partial(self._progress, attempt))
             if goal.measure is None:
-                return found, found.candidate.cost
-            spent = goal.measure(found.model)
+                return planner.built(chosen), chosen.cost
+            spent = goal.measure(planner.sliced(chosen))
+            logger.info("%s: attempt %d came to %.4g", goal.flag, attempt, goal.reached(spent))
             if best is None or _nearness(spent, goal.limit) < _nearness(best[1], goal.limit):
-                best = found, spent
+                best = chosen, spent
             if goal.limit * (1 - TOLERANCE) <= spent <= goal.limit:
                 break
-            budget *= goal.limit * (1 - TOLERANCE / 2) / spent
+            seen.append((chosen.cost, spent))
+            budget = corrected(seen, goal.limit * (1 - TOLERANCE / 2))
         assert best is not None
         if best[1] > goal.limit:
             logger.warning("%s: the nearest that was found is %.4g", goal.flag, goal.reached(best[1]))
-        return best
+        return planner.built(best[0]), best[1]
 
     def _progress(self, attempt: int, done: int, total: int) -> None:
         self.reporter.progress(done, total, f"candidates, attempt {attempt}")

@@ -28,7 +28,7 @@ READING = 1 / 7
 OVERHEAD = 10.0
 """Seconds of a stage for loading, saving and validation."""
 
-PLANNER = 60.0
+PLANNER = 15.0
 """How often all calibration texts are read, in time, until importance and layers are known, and a plan was found."""
 
 PLANNED = 10.0

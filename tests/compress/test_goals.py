@@ -5,7 +5,7 @@ import pytest
 from lilliput import encoder, models
 from lilliput.compress import engine, latency
 from lilliput.compress.cost import ByteCost, Facts, MacCost, ParameterCost
-from lilliput.compress.goals import goal_of, timed_texts
+from lilliput.compress.goals import corrected, goal_of, timed_texts
 from lilliput.compress.interpolated_cost import InterpolatedCost
 from lilliput.config import DataConfig, PruneConfig
 from lilliput.errors import ConfigError
@@ -146,3 +146,15 @@ def test_costs_between_two_sizes_lie_on_a_line():
 
 def _facts(hidden):
     return Facts(hidden, 4, (50, 16, 2), None, None, (), False, True)
+
+
+def test_a_budget_is_corrected_by_what_models_really_cost():
+    # One attempt: it cost half as much again as estimated, so 6 will be reached where 4 is estimated.
+    assert corrected([(8.0, 12.0)], 6.0) == pytest.approx(4.0)
+    # Measured is 2 more than estimated, which the factor alone would not find.
+    assert corrected([(8.0, 10.0), (5.0, 7.0)], 6.0) == pytest.approx(4.0)
+    assert corrected([(8.0, 10.0), (5.0, 7.0), (6.0, 8.0)], 6.0) == pytest.approx(4.0)
+    # The same model twice: only noise between them.
+    assert corrected([(8.0, 10.0), (8.0, 12.0)], 6.0) == pytest.approx(4.0)
+    # A smaller one that took longer tells nothing of the slope, but that it is not that.
+    assert 2.0 <= corrected([(8.0, 10.0), (7.9, 10.1)], 6.0) < 7.9
