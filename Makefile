@@ -50,7 +50,7 @@ check: $(READY) links  ## ruff and mypy
 # Type checkers do not see the editable mapping of train/ to lilliput.train: show them a tree where it is real.
 links:  ## .links/lilliput, a tree of symbolic links for type checkers and editors
 	@rm -rf .links && mkdir -p .links/lilliput
-	@ln -s $(addprefix ../../,$(wildcard lilliput/*.py lilliput/py.typed lilliput/tasks lilliput/commands lilliput/config lilliput/architectures)) .links/lilliput/
+	@ln -s $(addprefix ../../,$(filter-out %__pycache__,$(wildcard lilliput/*))) .links/lilliput/
 	@ln -s ../../train ../../export ../../compress ../../benchmarks .links/lilliput/
 
 bench: setup  ## measure the demo and write the figures and its page's table

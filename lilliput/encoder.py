@@ -229,7 +229,7 @@ def has_blocks(model: Any) -> bool:
 
 
 def reads_first_token(model: Any) -> bool:
-    """Whether nothing of the last block but its first token is read: so it is below a classifier of texts, as a rule."""
+    """Whether the first token is all that is read of the last block: as a rule, below a classifier of texts."""
     if not has_blocks(model) or not type(model).__name__.endswith("ForSequenceClassification"):
         return False
     return getattr(model.config, "pooling", "first") == "first"

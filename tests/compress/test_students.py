@@ -72,7 +72,8 @@ def test_wrong_shapes_are_refused_with_an_example(spec):
         students.check(spec)
     assert str(caught.value) == (
         f"--student {spec}: must be layers=N, and if it is to be narrower than the teacher hidden=N, heads=N or ffn=N, "
-        "with each N at least 1, and pooling=mean for a head that reads all tokens; for example layers=3 or layers=2,hidden=192,heads=6,ffn=768"
+        "with each N at least 1, and pooling=mean for a head that reads all tokens; for example layers=3 or "
+        "layers=2,hidden=192,heads=6,ffn=768"
     )
 
 
