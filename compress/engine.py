@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,9 @@ Statistic = Literal["p50", "mean"]
 
 _SAMPLES = 32
 _REPEATS = 3
-"""Answers to a text in a turn, of which the quickest counts: other work on the machine interrupts long calls more often
-than short ones, and would make a small model look faster than it is."""
+"""Answers to a text in a round, of which the quickest counts."""
+_TURN = 20
+"""Texts that a bundle answers before it is the next one's turn."""
 _TURN_WARM = 3
 """Untimed answers at the begin of a turn: the model before has filled the caches."""
 
@@ -132,18 +134,19 @@ def compare(
     *,
     precision: Precision | None = None,
     threads: int = 1,
-    rounds: int = 10,
+    rounds: int = 6,
     statistic: Statistic = "p50",
 ) -> list[Timed]:
     """Answer texts with several bundles that take turns, tokenizer included, through `lilliput.runtime`.
 
-    The texts are dealt into rounds of about the same lengths. In each round every bundle answers that round's texts one
-    by one, and who begins rotates, so that drift of the machine hits all alike. The speedup is the median over rounds
-    of the ratio in a round, with its 95% interval.
+    In each round every bundle answers all texts `_REPEATS` times, and of a text the quickest answer counts: other work
+    on the machine only ever makes one longer, and a small model suffers more from a pause of some milliseconds. A turn
+    is a few texts long, who begins rotates, and the answers to a text lie turns of the others apart: what slows the
+    machine for a while seldom meets all of them. The speedup is the median over rounds of the ratio in a round, with
+    its 95% interval.
 
     Args:
-        rounds: at most as many as there are texts.
-        statistic: of the latencies of a round's texts.
+        statistic: of the latencies of the texts.
 
     Raises:
         ConfigError: no texts or no bundles.
@@ -151,22 +154,26 @@ def compare(
     if not bundles or not texts:
         raise ConfigError("latency: give at least one bundle and one text to measure it on")
     answer = [_answering(path, precision, threads) for path in bundles]
-    hands = _deal(texts, min(rounds, len(texts)))
     for one in answer:
         timing.warm_up(one, texts)
-    found = np.empty((len(hands), len(bundles)))
-    everything: list[list[int]] = [[] for _ in bundles]
-    for number, hand in enumerate(hands):
-        for turn in range(len(bundles)):
-            which = (number + turn) % len(bundles)
-            timing.time_each(answer[which], hand[:_TURN_WARM])
-            elapsed = np.min([timing.time_each(answer[which], hand)[1] for _ in range(_REPEATS)], axis=0).tolist()
-            everything[which] += elapsed
-            found[number, which] = summary(elapsed, statistic)
+    found = np.array([_round(answer, texts, statistic, number) for number in range(rounds)])  # [rounds, bundles]
     return [
-        Timed(summary(elapsed, statistic), median_interval((found[:, 0] / found[:, which]).tolist()))
-        for which, elapsed in enumerate(everything)
+        Timed(float(np.median(latencies)), median_interval((found[:, 0] / latencies).tolist())) for latencies in found.T
     ]
+
+
+def _round(answer: Sequence[Any], texts: Sequence[str], statistic: Statistic, number: int) -> list[float]:
+    """Milliseconds of every bundle in a round."""
+    quickest = np.full((len(answer), len(texts)), np.iinfo(np.int64).max)
+    turns = range(0, len(texts), _TURN)
+    for repeat, start in itertools.product(range(_REPEATS), turns):
+        hand = slice(start, start + _TURN)
+        for turn in range(len(answer)):
+            which = (number + repeat + start // _TURN + turn) % len(answer)
+            timing.time_each(answer[which], texts[hand][:_TURN_WARM])
+            elapsed = timing.time_each(answer[which], texts[hand])[1]
+            quickest[which, hand] = np.minimum(quickest[which, hand], elapsed)
+    return [summary(one.tolist(), statistic) for one in quickest]
 
 
 def summary(nanoseconds: Sequence[int], statistic: Statistic) -> float:
@@ -179,9 +186,3 @@ def summary(nanoseconds: Sequence[int], statistic: Statistic) -> float:
 def _answering(path: Path, precision: Precision | None, threads: int) -> Any:
     model = runtime.load(path, precision=precision, threads=threads, workers=1)
     return lambda text: model.logits([text])
-
-
-def _deal(texts: Sequence[str], rounds: int) -> list[list[str]]:
-    """Texts in rounds of about the same lengths."""
-    ordered = sorted(texts, key=len)
-    return [ordered[start::rounds] for start in range(rounds)]

@@ -22,11 +22,11 @@ from lilliput.errors import ConfigError
 from lilliput.train.data import Dataset
 from lilliput.train.evaluate import Progress
 
-TIMED = 400
+TIMED = 200
 """Texts that latencies are measured on at most."""
 
-ROUNDS = 20
-"""Rounds in which two models take turns."""
+ROUNDS = 6
+"""Rounds in which two models take turns, each with all texts."""
 
 Pair = tuple[Any, Any]
 """A model and its tokenizer."""

@@ -23,7 +23,7 @@ from lilliput.compress.mapping import evenly_spaced
 from lilliput.rebuilding import rebuild
 from lilliput.runs import Stage
 
-TEXTS, ROUNDS = 400, 20
+TEXTS, ROUNDS = 200, 6
 """Training texts that the stopwatch reads, and rounds."""
 
 

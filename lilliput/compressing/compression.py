@@ -189,7 +189,7 @@ class Compression:
         own = stage.folder / BUNDLE
         self.places = Places(config.out, teacher.folder, own if own.is_dir() else exported.folder / BUNDLE)
         self.wanted = self.wanted.relative_to(self.seen.ms)
-        self.ending = self._ending()
+        self.ending = self._ending(self._members())
         left = self.budget.left - self.ending
 
         def decide(folder: Path) -> dict[str, Any]:
@@ -198,10 +198,11 @@ class Compression:
         # The budget has no part in the identity: more time later goes on with the recipes of the first time.
         self.known = Plan.of(self.folder.stage("plan", {}, decide, [stage]).result)
 
-    def _ending(self) -> float:
+    def _ending(self, count: int) -> float:
+        """Seconds from the end of the search to that of the run, where so many models could be shipped."""
         if self.config.budget is None:
             return 0.0
-        return plan.ending(self.seen, self._members(), self._limit() or self.seen.test)
+        return plan.ending(self.seen, min(count, self._members()), self._limit() or self.seen.test)
 
     def _members(self) -> int:
         """Models that are shipped at most: as the flag says; within a budget perhaps fewer, to have time to search."""
@@ -255,7 +256,7 @@ class Compression:
             self.known,
             self.wanted,
             self.places,
-            self.ending,
+            self._ending,
             self.reporter,
         )
         self._say_plan(search.outlook())

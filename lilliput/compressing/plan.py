@@ -28,10 +28,10 @@ READING = 1 / 7
 OVERHEAD = 10.0
 """Seconds of a stage for loading, saving and validation."""
 
-PLANNER = 15.0
+PLANNER = 30.0
 """How often all calibration texts are read, in time, until importance and layers are known, and a plan was found."""
 
-PLANNED = 10.0
+PLANNED = 20.0
 """The same for a further plan of a model whose importance is known."""
 
 AGAIN = "prune again"

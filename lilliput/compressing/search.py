@@ -10,7 +10,7 @@ import functools
 import itertools
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from rich.text import Text
 
 from lilliput.compressing import proposals, workers
 from lilliput.compressing.budget import Budget, Estimates
-from lilliput.compressing.frontier import Point
+from lilliput.compressing.frontier import Point, frontier
 from lilliput.compressing.halving import Scored, noise_of, survivors
 from lilliput.compressing.plan import AGAIN, Plan, guess
 from lilliput.compressing.recommendation import Wanted
@@ -68,7 +68,7 @@ class Search:
     """One search.
 
     Args:
-        ending: seconds that exports, benchmark and report take when it is over.
+        ending: seconds that exports, benchmark and report take when it is over, by the models that are shipped.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class Search:
         known: Plan,
         wanted: Wanted,
         places: Places,
-        ending: float,
+        ending: Callable[[int], float],
         reporter: Reporter,
     ) -> None:
         self.config, self.ledger, self.budget = config, ledger, budget
         self.seen, self.known, self.wanted = seen, known, wanted
-        self.places, self.ending, self.reporter = places, ending, reporter
+        self.places, self._ending, self.reporter = places, ending, reporter
         self.estimates = Estimates()
         self.kinds = [
             name for name, kind in proposals.kinds().items() if not (config.transformers_only and kind.TRAINED_FIRST)
@@ -318,6 +318,11 @@ class Search:
         return most * sum(each) / max(1, len(each)) / self.config.workers
 
     # --- time ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def ending(self) -> float:
+        """Seconds that are kept for the end: for the models of the frontier so far, and one more."""
+        return self._ending(len(frontier(points(self.ledger.best()))) + 1)
 
     def _fits(self, proposal: Proposal, rung: int) -> bool:
         """Whether the job, and what must follow until its model can be judged, ends in time."""

@@ -10,13 +10,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 
-from lilliput import encoder, models, runtime, tasks, timing
-from lilliput.compress import latency
+from lilliput import encoder, models, runtime, tasks
+from lilliput.compress import engine, latency
 from lilliput.config import CompressConfig
 from lilliput.first_token import first_token_only
 from lilliput.train import features, loop, precision
@@ -26,11 +25,8 @@ from lilliput.train.evaluate import Progress, outputs_of
 TIMED = 200
 """Training texts that latencies are measured on at most."""
 
-ROUNDS = 10
-"""Rounds in which teacher and candidate take turns."""
-
-ALONE = 5
-"""Rounds that the teacher is timed alone."""
+ROUNDS = 6
+"""Rounds in which teacher and candidate take turns, each with all texts."""
 
 _BATCH, _BATCHES = 32, 4
 """Texts and batches that training is timed with."""
@@ -95,14 +91,9 @@ def timed_texts(dataset: Dataset, seed: int) -> list[str]:
 
 
 def milliseconds(bundle: Path, texts: Sequence[str], config: CompressConfig) -> float:
-    """Median latency of single texts, as the benchmark has it: of a few rounds the middle one's."""
-    model = runtime.load(bundle, precision=config.precision, threads=config.threads, workers=1)
-
-    def answer(text: str) -> Any:
-        return model.logits([text])
-
-    timing.warm_up(answer, texts)
-    return median(timing.percentiles(timing.time_each(answer, texts)[1]).p50 for _ in range(ALONE))
+    """Median latency of single texts, by the stopwatch of candidates."""
+    (timed,) = engine.compare([bundle], texts, precision=config.precision, threads=config.threads, rounds=ROUNDS)
+    return timed.ms
 
 
 def score_of(bundle: Path, dataset: Dataset, precision: str) -> float:

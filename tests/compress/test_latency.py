@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -166,6 +167,23 @@ def test_bundles_are_timed_side_by_side(
     assert second.ms > 0
     with pytest.raises(ConfigError, match="at least one bundle"):
         engine.compare([], TEXTS)
+
+
+@pytest.mark.parametrize("start", range(4))
+def test_pauses_of_the_machine_do_not_count(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
+    """Answers take 40 and 10 by a clock made by hand; a pause of 500 hits a tenth of all calls, ten in a row."""
+    calls = itertools.count(25 * start)
+
+    def time_each(answer: Any, items: Any) -> tuple[list[Any], list[int]]:
+        return [], [answer(item) + (500 if next(calls) // 10 % 10 == 0 else 0) for item in items]
+
+    monkeypatch.setattr(engine.timing, "time_each", time_each)
+    monkeypatch.setattr(engine.timing, "warm_up", lambda *_: None)
+    monkeypatch.setattr(engine, "_answering", lambda path, *_: lambda text: int(path.name) * len(text))
+    texts = ["a" * (4 + number % 3) for number in range(60)]
+    slow, fast = engine.compare([Path("40"), Path("10")], texts)
+    assert (slow.ms, fast.ms) == pytest.approx((200 / 1e6, 50 / 1e6))
+    assert fast.speedup.value == pytest.approx(4.0)
 
 
 def test_the_stopwatch_runs_what_the_runtime_runs(tiny_bundle: Path, tiny: ModuleType) -> None:

@@ -55,10 +55,10 @@ def test_the_guess_of_a_full_training_is_its_steps_and_validations():
     assert guess("prune", FULL, settings, SEEN, KNOWN, speedup=4.0) == pytest.approx(expected)
     short = OVERHEAD + (1800 + 4200) * 0.01 * 0.3 + 1000 * 0.004 * 0.3
     assert guess("prune", SHORT, settings, SEEN, KNOWN, speedup=4.0) == pytest.approx(short)
-    # An export is taken to last half of the teacher's 30 s; pruning makes three, and reads 1024 texts 15 times.
+    # An export is taken to last half of the teacher's 30 s; pruning makes three, and reads 1024 texts 30 times.
     assert guess("conv", FIRST, settings, SEEN, KNOWN, speedup=4.0) == OVERHEAD + 15
-    assert guess("prune", FIRST, settings, SEEN, KNOWN, 4.0) == pytest.approx(OVERHEAD + 45 + 15 * 1024 * 0.004)
-    assert guess(AGAIN, FIRST, settings, SEEN, KNOWN, 4.0) == pytest.approx(OVERHEAD + 45 + 10 * 1024 * 0.004)
+    assert guess("prune", FIRST, settings, SEEN, KNOWN, 4.0) == pytest.approx(OVERHEAD + 45 + 30 * 1024 * 0.004)
+    assert guess(AGAIN, FIRST, settings, SEEN, KNOWN, 4.0) == pytest.approx(OVERHEAD + 45 + 20 * 1024 * 0.004)
 
 
 def test_without_a_budget_candidates_learn_from_everything():
