@@ -44,7 +44,7 @@ TARGETS = (
 
 
 def pooled(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Every student over the folds that have it.
+    """Every student over the folds that have it, made as the family says now: earlier settings are another student.
 
     Args:
         folds: pieces of :mod:`lilliput.benchmarks.distillation.students`, in the order of their folds.
@@ -56,14 +56,15 @@ def pooled(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for name in FAMILY:
-        there = [piece["students"][name] for piece in folds if name in piece["students"]]
+        having = [piece for piece in folds if piece["students"].get(name, {}).get("settings") == FAMILY[name]]
+        there = [piece["students"][name] for piece in having]
         if not there:
             continue
         pairs = reduce(add, (Pairs.read(one["pairs"]) for one in there))
         ours, theirs = pairs.flags()
         retained = statistics.retained(ours, theirs)
         found[name] = {
-            "folds": [piece["fold"] for piece in folds if name in piece["students"]],
+            "folds": [piece["fold"] for piece in having],
             "pairs": asdict(pairs),
             "retained": None if retained is None else asdict(retained),
             "accuracy": asdict(statistics.accuracy(ours)),

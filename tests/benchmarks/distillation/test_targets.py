@@ -16,8 +16,9 @@ from lilliput.benchmarks.pieces import Figure
 ROOT = Path(__file__).parents[3]
 
 
-def student(both, ours, theirs, neither, **changes):
+def student(name, both, ours, theirs, neither, **changes):
     return {
+        "settings": json.loads(json.dumps(FAMILY[name])),
         "pairs": {"both": both, "ours": ours, "theirs": theirs, "neither": neither},
         "agreement": 0.9,
         "seconds": 120.0,
@@ -29,8 +30,8 @@ def student(both, ours, theirs, neither, **changes):
 
 
 FOLDS = [
-    {"fold": 0, "students": {"l2": student(80, 5, 10, 5), "l3": student(90, 0, 0, 10)}},
-    {"fold": 2, "students": {"l2": student(70, 10, 10, 10, agreement=0.8, seconds=60.0, precision="fp32")}},
+    {"fold": 0, "students": {"l2": student("l2", 80, 5, 10, 5), "l3": student("l3", 90, 0, 0, 10)}},
+    {"fold": 2, "students": {"l2": student("l2", 70, 10, 10, 10, agreement=0.8, seconds=60.0, precision="fp32")}},
 ]
 
 
@@ -53,6 +54,12 @@ def test_students_are_pooled_over_the_folds_that_have_them():
     assert figures["distill.l2_retained"].n == 200
     assert list(figures["distill.l2_retained"].seeds) == [0, 2]
     assert list(figures["distill.l3_retained"].seeds) == [0]
+
+
+def test_a_student_of_other_settings_is_another_student():
+    old = {"fold": 1, "students": {"l2": student("l2", 1, 9, 90, 0, settings={"student": "layers=2"})}}
+    assert targets.pooled([FOLDS[0], old, FOLDS[1]]) == targets.pooled(FOLDS)
+    assert targets.pooled([old]) == {}
 
 
 def test_the_table_of_the_family():
