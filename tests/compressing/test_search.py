@@ -115,7 +115,7 @@ def test_the_grid_is_cut_its_better_half_trained_and_of_that_the_better_half_ful
     speeds = {number: made.ledger.results[number, FIRST].speedup for number in kinds}
     assert list(kinds.values()) == ["prune", "layers", "conv", "static", "prune", "layers", "prune", "prune"]
     assert crew.done()[:8] == [(number, FIRST) for number in range(8)]
-    assert [round(speeds[number], 2) for number in range(8)] == [6.0, 8.0, 20.0, 60.0, 8.4, 8.0, 3.0, 4.44]
+    assert [round(speeds[number], 2) for number in range(8)] == [6.18, 8.0, 20.0, 60.0, 8.4, 8.0, 3.0, 4.44]
     # 8, 8.4 and 8 share the band from 7.6 to 11.4, of which two go on: 0.657 and, before its equal, 0.652. All others
     # are alone in theirs.
     assert {trial for trial, rung in crew.done() if rung == SHORT} == {0, 1, 2, 3, 4, 6, 7}
