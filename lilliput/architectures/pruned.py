@@ -10,6 +10,8 @@ it (see ``lilliput.compress.modeling_file``).
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import Any, ClassVar
 
 import torch
@@ -157,36 +159,31 @@ class PrunedBlocks:
                 model._init_weights(layer)
 
 
-class Pooled:
-    """A classifier of texts that reads what the configuration's ``pooling`` says."""
+def _pooled(plain: type[PreTrainedModel]) -> Any:
+    """The forward pass of a classifier of texts that reads what the configuration's ``pooling`` says."""
+    names = list(inspect.signature(plain.forward).parameters)[1:]
 
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        **inputs: Any,
-    ) -> Any:
-        """Ids and mask ``[B, T]`` to logits ``[B, labels]``, as the plain class.
+    @functools.wraps(plain.forward)  # trainers look at the signature for the columns that a model reads
+    def forward(self: Any, *args: Any, **inputs: Any) -> Any:
+        """As the plain class's; with ``pooling="mean"`` the head is given sum_t m_t h_t / sum_t m_t, where it is given
+        h_1 otherwise. h are the last hidden states, ``[B, T, H]``, and m is the mask."""
+        if self.config.pooling == "first":
+            return plain.forward(self, *args, **inputs)
+        inputs |= dict(zip(names, args, strict=False))
+        labels, wanted = inputs.pop("labels", None), inputs.pop("return_dict", None)
+        found = self.base_model(**inputs, return_dict=True)
+        states, mask = found.last_hidden_state, inputs.get("attention_mask")
+        if mask is None:
+            mask = torch.ones_like(states[..., 0])
+        elif mask.dim() == 4:  # what is added to the scores, [B, 1, 1 or T, T]: 0, or far below it
+            mask = mask[:, 0, 0] >= 0
+        mask = mask.to(states.dtype)  # [B, T]
+        logits = _head(self, (states * mask[..., None]).sum(1, keepdim=True) / mask.sum(1)[:, None, None])
+        loss = None if labels is None else self.loss_function(labels, logits, self.config)
+        output = SequenceClassifierOutput(loss, logits, found.hidden_states, found.attentions)
+        return output if wanted or (wanted is None and self.config.return_dict) else output.to_tuple()
 
-        With ``pooling="mean"`` the head is given sum_t m_t h_t / sum_t m_t, where it is given h_1 otherwise; h are the
-        last hidden states and m is the mask.
-        """
-        model: Any = self
-        if model.config.pooling == "first":
-            plain: Any = super()
-            return plain.forward(input_ids=input_ids, attention_mask=attention_mask, labels=labels, **inputs)
-        found = model.base_model(input_ids=input_ids, attention_mask=attention_mask, **{**inputs, "return_dict": True})
-        states = found.last_hidden_state  # [B, T, H]
-        if attention_mask is None:
-            attention_mask = torch.ones_like(states[..., 0])
-        elif attention_mask.dim() == 4:  # what is added to the scores, [B, 1, 1 or T, T]: 0, or far below it
-            attention_mask = attention_mask[:, 0, 0] >= 0
-        mask = attention_mask.to(states.dtype)
-        mean = (states * mask[..., None]).sum(1, keepdim=True) / mask.sum(1)[:, None, None]  # [B, 1, H]
-        logits = _head(model, mean)
-        loss = None if labels is None else model.loss_function(labels, logits, model.config)
-        return SequenceClassifierOutput(loss, logits, found.hidden_states, found.attentions)
+    return forward
 
 
 def _head(model: Any, states: Tensor) -> Tensor:
@@ -251,9 +248,11 @@ HEADS = ("Model", "ForMaskedLM", "ForQuestionAnswering", "ForSequenceClassificat
 
 
 def _of(plain: type[PreTrainedModel], config: type[PrunedConfig]) -> type[PreTrainedModel]:
-    contents = {"config_class": config, "__module__": __name__, "__doc__": f"`{plain.__name__}` with pruned blocks."}
-    pooled = (Pooled,) if plain.__name__.endswith("ForSequenceClassification") else ()
-    return type(f"Lilliput{plain.__name__}", (*pooled, PrunedBlocks, plain), contents)
+    about = f"`{plain.__name__}` with pruned blocks."
+    contents: dict[str, Any] = {"config_class": config, "__module__": __name__, "__doc__": about}
+    if plain.__name__.endswith("ForSequenceClassification"):
+        contents["forward"] = _pooled(plain)
+    return type(f"Lilliput{plain.__name__}", (PrunedBlocks, plain), contents)
 
 
 MODELS: dict[type[PreTrainedModel], type[PreTrainedModel]] = {

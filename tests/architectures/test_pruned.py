@@ -1,6 +1,7 @@
 """Encoders whose blocks have unequal shapes: configuration, forward pass by hand, loading."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -203,6 +204,18 @@ def test_a_head_may_read_the_mean_over_tokens(model):
     with first_token_only(mean):
         assert torch.equal(mean(**inputs()).logits, answers.logits)
     assert torch.allclose(rebuilding.with_pooling(mean, "first")(**inputs()).logits, model(**inputs()).logits)
+
+
+@torch.no_grad()
+def test_the_signature_and_the_calls_are_those_of_the_plain_class(model):
+    plain = pruned.plain_of(type(model))
+    assert inspect.signature(type(model).forward) == inspect.signature(plain.forward)
+    ids, mask = inputs().values()
+    for one in (model, rebuilding.with_pooling(model, "mean")):
+        expected = one(**inputs()).logits
+        assert torch.equal(one(ids, mask).logits, expected)
+        (alone,) = one(ids, mask, return_dict=False)
+        assert torch.equal(alone, expected)
 
 
 def test_pooling_is_kept_by_files_and_cuts(model, tmp_path):
