@@ -25,7 +25,6 @@ from lilliput.compress.least_squares import RIDGES, HeldOutSums
 from lilliput.compress.mask_gradients import INPUTS
 from lilliput.compress.surgery import kept_features, prune
 from lilliput.encoder import Block
-from lilliput.rebuilding import with_pooling
 from lilliput.types import PrunePlan
 
 Sample = tuple[Tensor, Tensor, Tensor]
@@ -34,11 +33,7 @@ Sample = tuple[Tensor, Tensor, Tensor]
 
 @torch.no_grad()
 def reconstruct(
-    model: Any,
-    plan: PrunePlan,
-    batches: Iterable[Mapping[str, Tensor]],
-    ridges: Sequence[float] = RIDGES,
-    pooling: str | None = None,
+    model: Any, plan: PrunePlan, batches: Iterable[Mapping[str, Tensor]], ridges: Sequence[float] = RIDGES
 ) -> Any:
     """The model that ``plan`` leaves of ``model``, corrected on calibration texts.
 
@@ -48,7 +43,7 @@ def reconstruct(
     and takes over the norm that follows. Where dimensions are removed, what reads the stream (queries, keys, values,
     ``ffn_in``) is solved to compute what it did, and gains and biases of norms to give the dimensions that stay the
     values they had. In the end a head's last layer, unless it is tied to the tables, is solved for the logits. In the
-    last block of a classifier that reads the first token, only that one counts, as nothing else of it is read.
+    last block of a sequence classifier only the first token counts, as nothing else of it is read.
 
     Time is that of about two passes of each model over the texts. Memory is that of four residual streams of all texts,
     ``16 * texts * tokens * hidden`` bytes for texts padded to ``tokens``, and ``32 * n^2`` bytes for the sums and the
@@ -59,12 +54,8 @@ def reconstruct(
         batches: inputs of the model, read once; other entries than its inputs (labels, a teacher's answers) are
             ignored.
         ridges: strengths of the pull towards the sliced weights, relative to the mean variance of the inputs, above 0.
-        pooling: what the pruned model's classifier reads; None for what that of ``model`` does. All layers of its head
-            are solved where that is something else.
     """
     pruned = prune(model, plan)
-    if pooling is not None:
-        pruned = with_pooling(pruned, pooling)
     modes = model.training, pruned.training
     model.eval(), pruned.eval()
     try:
@@ -92,12 +83,10 @@ class _Reconstruction:
         self.shapes = encoder.block_shapes_of(model)
         self.activation = encoder.activation_of(model)
         self.masks = [text["attention_mask"] for text in texts]
-        self.rereads = encoder.reads_first_token(model) != encoder.reads_first_token(pruned)
-        self.heads = _solvable(model, plan, self.rereads)
+        self.heads = _solvable(model, plan)
         passes = [_run(model, text, encoder.embeddings_of(model), *self.heads) for text in texts]
         self.whole = [found[0].outputs for found in passes]
         self.answers = [[found.outputs for found in one[1:]] for one in passes]  # of each text, of each layer of heads
-        self.reads_first = encoder.reads_first_token(pruned)
         self.same = plan.dimensions is None and plan.layers[0] == 0
         self.kept: Any = slice(None) if plan.dimensions is None else list(plan.dimensions)
         if plan.dimensions is None:
@@ -113,14 +102,14 @@ class _Reconstruction:
         for number in range(layers[0]):
             self.whole = [self.old[number].ffn_norm(sums) for sums in self._whole_sums(number)]
         for number, following, new in zip(layers, (*layers[1:], len(self.old)), self.new, strict=True):
-            self._attention(number, new, first=following == len(self.old) and self.reads_first)
+            self._attention(number, new, first=following == len(self.old) and encoder.reads_first_token(self.model))
             self._feed_forward(number, following, new)
 
     def head(self) -> None:
         """Solve the layers of the head for the outputs that those of the unpruned model have."""
-        if self.same and not self.rereads:
+        if self.same:
             return
-        for number, layer in enumerate(_solvable(self.pruned, self.plan, self.rereads)):
+        for number, layer in enumerate(_solvable(self.pruned, self.plan)):
             rows: Any = slice(None)
             if layer.out_features < self.heads[number].out_features:
                 rows = list(kept_features(self.model, self.plan))
@@ -283,15 +272,15 @@ def _run(model: Any, text: dict[str, Tensor], *layers: nn.Module) -> list[_Seen]
     return [seen[layer] for layer in layers]
 
 
-def _solvable(model: Any, plan: PrunePlan, rereads: bool) -> list[nn.Linear]:
-    """The layers of a head to solve: the first one where it reads other dimensions or tokens, and the last one.
+def _solvable(model: Any, plan: PrunePlan) -> list[nn.Linear]:
+    """The layers of a head to solve: the first one where it lost dimensions to read, and the last one.
 
     None of a masked language model's, whose last layer shares the table of tokens.
     """
     ends = encoder.ends_of(model)
     if ends.feature_norm is not None:
         return []
-    first = None if plan.dimensions is None and not rereads else ends.features
+    first = None if plan.dimensions is None else ends.features
     return [layer for layer in (first, ends.last) if layer is not None]
 
 

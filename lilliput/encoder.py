@@ -229,10 +229,8 @@ def has_blocks(model: Any) -> bool:
 
 
 def reads_first_token(model: Any) -> bool:
-    """Whether the first token is all that is read of the last block: as a rule, below a classifier of texts."""
-    if not has_blocks(model) or not type(model).__name__.endswith("ForSequenceClassification"):
-        return False
-    return getattr(model.config, "pooling", "first") == "first"
+    """Whether the first token is all that is read of the last block, as by a classifier of texts."""
+    return has_blocks(model) and type(model).__name__.endswith("ForSequenceClassification")
 
 
 def settings_of(model: Any) -> BlockSettings:

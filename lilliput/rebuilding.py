@@ -17,12 +17,9 @@ def rebuild(model: Any, shape: EncoderShape) -> Any:
     """A fresh model of ``shape`` with the weights of ``model``, whose parts were cut to that shape before.
 
     The parts of ``model`` need not fit its configuration any more; those of the result do, as plain transformers needs
-    them to load it again. A model of unequal blocks becomes one of the plain class, which reads the first token.
+    them to load it again. A model of unequal blocks becomes one of the plain class.
     """
     from lilliput.architectures import pruned
-
-    if encoder.is_per_block(model) and model.config.pooling != "first":
-        return rebuild_blocks(model, shape.hidden, [BlockShape(shape.heads, shape.ffn)] * shape.layers)
 
     kind: Any = type(model)
     config = copy.deepcopy(model.config)
@@ -34,11 +31,8 @@ def rebuild(model: Any, shape: EncoderShape) -> Any:
     return _filled(kind, config, model)
 
 
-def rebuild_blocks(model: Any, hidden: int, shapes: Sequence[BlockShape], **changes: Any) -> Any:
+def rebuild_blocks(model: Any, hidden: int, shapes: Sequence[BlockShape]) -> Any:
     """As `rebuild`, for blocks of unequal shapes, whose heads have the size that they have in ``model``.
-
-    Args:
-        changes: of the configuration besides, such as ``pooling``.
 
     Raises:
         ModelError: a head that there is no class for above such blocks.
@@ -55,7 +49,7 @@ def rebuild_blocks(model: Any, hidden: int, shapes: Sequence[BlockShape], **chan
         head_size=encoder.head_size_of(model),
         block_heads=[shape.heads for shape in shapes],
         block_ffn=[shape.ffn for shape in shapes],
-        **{hidden_key: hidden, **changes},
+        **{hidden_key: hidden},
     )
     return _filled(kind, config, model)
 
@@ -69,13 +63,3 @@ def _filled(kind: Any, config: Any, model: Any) -> Any:
     # Of a half of a block that is all gone there is nothing to load.
     fresh.load_state_dict({name: weight for name, weight in model.state_dict().items() if weight.numel()})
     return fresh.to(model.device, model.dtype).train(model.training)
-
-
-def with_pooling(model: Any, pooling: str) -> Any:
-    """A copy of a classifier of texts that reads what ``pooling`` says, ``"first"`` or ``"mean"``.
-
-    Raises:
-        ModelError: a head that there is no such class for.
-    """
-    shape = encoder.shape_of(model)
-    return rebuild_blocks(model, shape.hidden, encoder.block_shapes_of(model), pooling=pooling)

@@ -17,14 +17,7 @@ WINDOWS: Mapping[str, Any] = {
 FAMILY: Mapping[str, Mapping[str, Any]] = {
     "l3": {"student": "layers=3", "augment": 4, "epochs": 3, "learning_rate": 3e-4},
     "l2": {"student": "layers=2", "initial_model": "l3", "augment": 4, "epochs": 3, "learning_rate": 3e-4},
-    "l1": {
-        "student": "layers=1,ffn=768,pooling=mean",
-        "train_embeddings": True,
-        "augment": 4,
-        "epochs": 4,
-        "learning_rate": 1e-3,
-        "batch_size": 64,
-    },
+    "l1": {"student": "layers=1", "initial_model": "l2", "augment": 4, "epochs": 4, "learning_rate": 3e-4},
     "seq": {"student": "conv", **WINDOWS},
     "static": {"student": "static:width=64", **WINDOWS},
 }

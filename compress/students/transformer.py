@@ -9,25 +9,22 @@ from typing import Any
 from torch import Tensor
 
 from lilliput import encoder
-from lilliput.architectures.pruned import POOLINGS
 from lilliput.compress import narrowing
 from lilliput.compress.mapping import evenly_spaced
 from lilliput.compress.reconstruct import reconstruct
 from lilliput.errors import ConfigError
-from lilliput.rebuilding import with_pooling
 from lilliput.types import EncoderShape, PrunePlan
 
 KIND = "transformer"
 
-_NUMBERS = ("layers", "hidden", "heads", "ffn")
+_KEYS = ("layers", "hidden", "heads", "ffn")
 
 
 @dataclass(frozen=True)
 class Options:
     """A shape as a user gives it: ``None`` where it is to be the teacher's.
 
-    Without ``heads`` they keep the size that they have in the teacher. ``pooling`` is what the head of a classifier of
-    texts reads: its first token, or the mean over tokens. ``text`` is what the user wrote.
+    Without ``heads`` they keep the size that they have in the teacher. ``text`` is what the user wrote.
     """
 
     text: str
@@ -35,38 +32,33 @@ class Options:
     hidden: int | None = None
     heads: int | None = None
     ffn: int | None = None
-    pooling: str | None = None
 
 
 def parse(text: str) -> Options:
-    """Read ``layers=2`` or ``layers=2,hidden=192,heads=6,ffn=768,pooling=mean``; all but ``layers`` can be left out.
+    """Read ``layers=2`` or ``layers=2,hidden=192,heads=6,ffn=768``; all but ``layers`` can be left out.
 
     Raises:
         ConfigError: the text is not of that form.
     """
     pairs = [tuple(part.strip().split("=", 1)) for part in text.split(",")]
     names = [pair[0] for pair in pairs]
-    right = all(len(pair) == 2 and _is_value(*pair) for pair in pairs)
+    right = all(len(pair) == 2 and _is_number(pair[1]) and pair[0] in _KEYS for pair in pairs)
     if not right or "layers" not in names or len(set(names)) < len(names):
         raise ConfigError(
             f"--student {text}: must be layers=N, and if it is to be narrower than the teacher hidden=N, heads=N or "
-            "ffn=N, with each N at least 1, and pooling=mean for a head that reads all tokens; for example layers=3 or "
-            "layers=2,hidden=192,heads=6,ffn=768"
+            "ffn=N, with each N at least 1; for example layers=3 or layers=2,hidden=192,heads=6,ffn=768"
         )
-    values: dict[str, Any] = {name: int(value) if name in _NUMBERS else value for name, value in pairs}
-    return Options(text, **values)
+    return Options(text, **{pair[0]: int(pair[1]) for pair in pairs})
 
 
 def shape_for(options: Options, source: Any) -> EncoderShape:
     """The shape of a student that starts from ``source``.
 
     Raises:
-        ConfigError: the student would be larger than ``source`` somewhere, its heads don't fit its width, it would be
-            narrower than a ``source`` whose blocks have unequal shapes, or pools what has no head for texts.
+        ConfigError: the student would be larger than ``source`` somewhere, its heads don't fit its width, or it would
+            be narrower than a ``source`` whose blocks have unequal shapes.
     """
     largest, flag = encoder.shape_of(source), f"--student {options.text}"
-    if options.pooling is not None and not type(source).__name__.endswith("ForSequenceClassification"):
-        raise ConfigError(f"{flag}: pooling is for tasks that give a text one answer; leave it out")
     for name, there, what in (
         (options.layers, largest.layers, "layers"),
         (options.hidden, largest.hidden, "dimensions (hidden)"),
@@ -126,14 +118,10 @@ def build(
         )
     student = encoder.keep_layers(source, chosen)
     same = encoder.is_per_block(source) or shape == encoder.shape_of(student)
-    changes = shape != available or options.pooling is not None
-    if batches is not None and changes and _is_a_part(shape, chosen, source):
+    if batches is not None and shape != available and _is_a_part(shape, chosen, source):
         kept = PrunePlan.whole(encoder.block_shapes_of(student)) if same else narrowing.plan(student, shape)
-        plan = _in_source(kept, chosen, available.layers)
-        return reconstruct(source, plan, batches, pooling=options.pooling), chosen
-    if not same:
-        student = narrowing.narrow(student, shape)
-    return (student if options.pooling is None else with_pooling(student, options.pooling)), chosen
+        return reconstruct(source, _in_source(kept, chosen, available.layers), batches), chosen
+    return (student if same else narrowing.narrow(student, shape)), chosen
 
 
 def _is_a_part(shape: EncoderShape, chosen: Sequence[int], source: Any) -> bool:
@@ -151,7 +139,5 @@ def _in_source(plan: PrunePlan, chosen: Sequence[int], layers: int) -> PrunePlan
     return replace(plan, heads=spread(plan.heads), neurons=spread(plan.neurons))
 
 
-def _is_value(name: str, text: str) -> bool:
-    if name == "pooling":
-        return text in POOLINGS
-    return name in _NUMBERS and text.isascii() and text.isdecimal() and int(text) >= 1
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and int(text) >= 1

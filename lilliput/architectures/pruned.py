@@ -2,7 +2,6 @@
 
 Each is the plain encoder of transformers with narrower layers in its blocks: block l has ``block_heads[l]`` heads of
 ``head_size`` channels and ``block_ffn[l]`` neurons. Either may be 0; that half of the block then only adds its bias.
-The classifier of a text may read the mean over its tokens in place of the first one.
 
 This file imports nothing of Lilliput, so that a copy of it beside a checkpoint is all that transformers needs to load
 it (see ``lilliput.compress.modeling_file``).
@@ -10,22 +9,16 @@ it (see ``lilliput.compress.modeling_file``).
 
 from __future__ import annotations
 
-import functools
-import inspect
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 from transformers import BertConfig, DistilBertConfig, ElectraConfig, PreTrainedConfig, PreTrainedModel, RobertaConfig
-from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.bert.modeling_bert import BertSelfAttention
 from transformers.models.distilbert.modeling_distilbert import DistilBertSelfAttention
 from transformers.models.electra.modeling_electra import ElectraSelfAttention
 from transformers.models.roberta.modeling_roberta import RobertaSelfAttention
-
-POOLINGS = ("first", "mean")
 
 
 class PrunedConfig(PreTrainedConfig):
@@ -38,10 +31,9 @@ class PrunedConfig(PreTrainedConfig):
         block_heads: attention heads of each block.
         block_ffn: feed-forward neurons of each block.
         head_size: channels of a head.
-        pooling: what the classifier of a text reads: ``"first"``, its first token, or ``"mean"``, that over its tokens.
 
     Raises:
-        ValueError: lists of another length than there are blocks, numbers that can't be sizes, or another pooling.
+        ValueError: lists of another length than there are blocks, or numbers that can't be sizes.
     """
 
     ffn_name: ClassVar[str] = "intermediate_size"
@@ -49,7 +41,6 @@ class PrunedConfig(PreTrainedConfig):
     block_heads: list[int] | None = None
     block_ffn: list[int] | None = None
     head_size: int | None = None
-    pooling: str = "first"
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -66,8 +57,6 @@ class PrunedConfig(PreTrainedConfig):
                 raise ValueError(f"{name}: must be {count} whole numbers, one for each block, and is {sizes!r}")
         if not _is_size(own.head_size) or not own.head_size:
             raise ValueError(f"head_size: must be a whole number of at least 1, and is {own.head_size!r}")
-        if own.pooling not in POOLINGS:
-            raise ValueError(f"pooling: must be one of {', '.join(POOLINGS)}, and is {own.pooling!r}")
         own.num_attention_heads = 1
         setattr(own, own.ffn_name, max(1, *own.block_ffn))
 
@@ -159,41 +148,6 @@ class PrunedBlocks:
                 model._init_weights(layer)
 
 
-def _pooled(plain: type[PreTrainedModel]) -> Any:
-    """The forward pass of a classifier of texts that reads what the configuration's ``pooling`` says."""
-    names = list(inspect.signature(plain.forward).parameters)[1:]
-
-    @functools.wraps(plain.forward)  # trainers look at the signature for the columns that a model reads
-    def forward(self: Any, *args: Any, **inputs: Any) -> Any:
-        """As the plain class's; with ``pooling="mean"`` the head is given sum_t m_t h_t / sum_t m_t, where it is given
-        h_1 otherwise. h are the last hidden states, ``[B, T, H]``, and m is the mask."""
-        if self.config.pooling == "first":
-            return plain.forward(self, *args, **inputs)
-        inputs |= dict(zip(names, args, strict=False))
-        labels, wanted = inputs.pop("labels", None), inputs.pop("return_dict", None)
-        found = self.base_model(**inputs, return_dict=True)
-        states, mask = found.last_hidden_state, inputs.get("attention_mask")
-        if mask is None:
-            mask = torch.ones_like(states[..., 0])
-        elif mask.dim() == 4:  # what is added to the scores, [B, 1, 1 or T, T]: 0, or far below it
-            mask = mask[:, 0, 0] >= 0
-        mask = mask.to(states.dtype)  # [B, T]
-        logits = _head(self, (states * mask[..., None]).sum(1, keepdim=True) / mask.sum(1)[:, None, None])
-        loss = None if labels is None else self.loss_function(labels, logits, self.config)
-        output = SequenceClassifierOutput(loss, logits, found.hidden_states, found.attentions)
-        return output if wanted or (wanted is None and self.config.return_dict) else output.to_tuple()
-
-    return forward
-
-
-def _head(model: Any, states: Tensor) -> Tensor:
-    """What a classifier's head makes of ``states``, ``[B, 1, H]``, at the place of the first token's."""
-    if hasattr(model, "pre_classifier"):  # DistilBERT's
-        return model.classifier(model.dropout(F.relu(model.pre_classifier(states[:, 0]))))
-    pooler = getattr(model.base_model, "pooler", None)
-    return model.classifier(states if pooler is None else model.dropout(pooler(states)))
-
-
 def _shape(block: nn.Module, heads: int, size: int, ffn: int) -> list[nn.Linear]:
     """Give ``block`` so many heads and neurons; returns its linear layers.
 
@@ -248,10 +202,7 @@ HEADS = ("Model", "ForMaskedLM", "ForQuestionAnswering", "ForSequenceClassificat
 
 
 def _of(plain: type[PreTrainedModel], config: type[PrunedConfig]) -> type[PreTrainedModel]:
-    about = f"`{plain.__name__}` with pruned blocks."
-    contents: dict[str, Any] = {"config_class": config, "__module__": __name__, "__doc__": about}
-    if plain.__name__.endswith("ForSequenceClassification"):
-        contents["forward"] = _pooled(plain)
+    contents = {"config_class": config, "__module__": __name__, "__doc__": f"`{plain.__name__}` with pruned blocks."}
     return type(f"Lilliput{plain.__name__}", (PrunedBlocks, plain), contents)
 
 

@@ -1,13 +1,12 @@
 """Encoders whose blocks have unequal shapes: configuration, forward pass by hand, loading."""
 
 import copy
-import inspect
 
 import pytest
 import torch
 import transformers
 
-from lilliput import encoder, models, rebuilding
+from lilliput import encoder, models
 from lilliput.architectures import pruned
 from lilliput.errors import ModelError
 from lilliput.first_token import first_token_only
@@ -174,62 +173,3 @@ def test_a_configuration_that_can_not_be_is_refused(model, tmp_path, changes, me
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(ModelError, match=f"no usable config.json: {message}"):
         models.load_finetuned_classifier(tmp_path)
-
-
-@torch.no_grad()
-def test_a_head_may_read_the_mean_over_tokens(model):
-    """The head by hand: it is given the mean where the plain class gives it the first token."""
-    mean = rebuilding.with_pooling(model, "mean")
-    assert not encoder.reads_first_token(mean)
-    assert encoder.reads_first_token(model)
-    mask = inputs()["attention_mask"].float()
-    states = mean.base_model(**inputs()).last_hidden_state
-    pooled = (states * mask[..., None]).sum(1) / mask.sum(1)[:, None]
-    if model.config.model_type.endswith("distilbert"):
-        inner = torch.relu(model.pre_classifier(pooled))
-    elif model.config.model_type.endswith("_bert"):
-        inner = torch.tanh(model.bert.pooler.dense(pooled))
-    else:
-        activation = torch.tanh if model.config.model_type.endswith("roberta") else torch.nn.functional.gelu
-        inner = activation(model.classifier.dense(pooled))
-    last = encoder.ends_of(model).last
-    answers = mean(**inputs(), labels=torch.tensor([0, 1]), output_hidden_states=True)
-    assert torch.allclose(answers.logits, last(inner), atol=1e-5)
-    assert torch.allclose(answers.loss, torch.nn.functional.cross_entropy(answers.logits, torch.tensor([0, 1])))
-    assert len(answers.hidden_states) == 5
-    alone = mean(inputs()["input_ids"][1:, :4]).logits  # without a mask, and without padding
-    assert torch.allclose(alone, answers.logits[1:], atol=1e-5)
-    added = (1 - mask[:, None, None]) * torch.finfo(torch.float32).min  # the mask that exported graphs give
-    assert torch.allclose(mean(inputs()["input_ids"], added).logits, answers.logits, atol=1e-5)
-    with first_token_only(mean):
-        assert torch.equal(mean(**inputs()).logits, answers.logits)
-    assert torch.allclose(rebuilding.with_pooling(mean, "first")(**inputs()).logits, model(**inputs()).logits)
-
-
-@torch.no_grad()
-def test_the_signature_and_the_calls_are_those_of_the_plain_class(model):
-    plain = pruned.plain_of(type(model))
-    assert inspect.signature(type(model).forward) == inspect.signature(plain.forward)
-    ids, mask = inputs().values()
-    for one in (model, rebuilding.with_pooling(model, "mean")):
-        expected = one(**inputs()).logits
-        assert torch.equal(one(ids, mask).logits, expected)
-        (alone,) = one(ids, mask, return_dict=False)
-        assert torch.equal(alone, expected)
-
-
-def test_pooling_is_kept_by_files_and_cuts(model, tmp_path):
-    mean = rebuilding.with_pooling(model, "mean")
-    mean.save_pretrained(tmp_path)
-    loaded = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
-    assert torch.equal(loaded(**inputs()).logits, mean(**inputs()).logits)
-    assert encoder.keep_layers(mean, [0]).config.pooling == "mean"
-    equal = rebuilding.rebuild_blocks(encoder.keep_layers(mean, [0]), 15, [BlockShape(3, 7)])
-    assert equal.config.pooling == "mean"
-    assert rebuilding.rebuild(equal, EncoderShape(1, 15, 3, 7, 512)).config.pooling == "mean"
-
-
-def test_another_pooling_is_refused(encoders):
-    plain = encoders.config("bert")
-    with pytest.raises(ValueError, match="pooling: must be one of first, mean, and is 'max'"):
-        pruned.with_class(plain, pruned.LilliputBertConfig, pooling="max")

@@ -63,7 +63,6 @@ def test_shapes_are_read(text, options):
     "spec",
     [
         *("", "layers", "layers=", "layers=0", "layers=-1", "layers=2.5", "layers=²", "width=3"),
-        *("layers=2,pooling=max", "layers=2,pooling=", "pooling=mean"),
         *("hidden=8", "layers=2,", "layers=2,layers=2", "layers=2;ffn=8", "layers=2,ffn=0", "layers=2,width=8"),
     ],
 )
@@ -72,8 +71,7 @@ def test_wrong_shapes_are_refused_with_an_example(spec):
         students.check(spec)
     assert str(caught.value) == (
         f"--student {spec}: must be layers=N, and if it is to be narrower than the teacher hidden=N, heads=N or ffn=N, "
-        "with each N at least 1, and pooling=mean for a head that reads all tokens; for example layers=3 or "
-        "layers=2,hidden=192,heads=6,ffn=768"
+        "with each N at least 1; for example layers=3 or layers=2,hidden=192,heads=6,ffn=768"
     )
 
 
@@ -266,23 +264,3 @@ def test_shapes_that_do_not_fit_the_teacher(encoders, spec, layers, message):
 def test_an_electra_can_t_be_as_wide_as_its_tables(encoders):
     with pytest.raises(ConfigError, match=r"^--student layers=1,hidden=8: hidden=8 is the width of the teacher's emb"):
         students.build("layers=1,hidden=8", wide(encoders, "electra"), None)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("spec", ["layers=1,pooling=mean", "layers=2,ffn=20,pooling=mean", "layers=3,pooling=mean"])
-def test_a_student_that_reads_the_mean_is_fitted_too(encoders, architecture, spec):
-    """Fitted to what the teacher says: nearer than the same student whose head is as it was."""
-    teacher = wide(encoders, architecture)
-    copied, _ = students.build(spec, teacher, None)
-    fitted, _ = students.build(spec, teacher, None, batches=[BATCH] * 4)
-    assert fitted.config.pooling == copied.config.pooling == "mean"
-    assert encoder.shape_of(fitted).layers == int(spec[7])
-    expected = outputs(teacher)
-    assert (outputs(fitted) - expected).norm() < (outputs(copied) - expected).norm()
-    again, _ = students.build("layers=1", fitted, None, batches=[BATCH] * 4)
-    assert again.config.pooling == "mean"  # one that begins with it keeps it
-
-
-def test_pooling_is_for_one_answer_a_text(encoders):
-    with pytest.raises(ConfigError, match="pooling is for tasks that give a text one answer"):
-        students.build("layers=1,pooling=mean", wide(encoders, "bert", "TokenClassification"), None)
