@@ -75,7 +75,7 @@ def _answers(wanted: Wanted, speedup: Estimate, lost: Estimate, kept: Estimate, 
     found = {}
     if wanted.speedup is not None:
         question = f"reaches {wanted.speedup:g} times (within {TOLERANCE:.0%})"
-        found[question] = YES if speedup.value >= wanted.speedup * (1 - TOLERANCE) else NO
+        found[question] = at_least(speedup, wanted.speedup * (1 - TOLERANCE))
     if wanted.latency is not None:
         question = f"answers in {wanted.latency:g} ms (within {TOLERANCE:.0%})"
         found[question] = YES if ms <= wanted.latency * (1 + TOLERANCE) else NO
@@ -83,9 +83,7 @@ def _answers(wanted: Wanted, speedup: Estimate, lost: Estimate, kept: Estimate, 
         found[f"is no larger than {wanted.size / 1e6:g} MB"] = YES if size <= wanted.size else NO
     if wanted.max_drop is not None:
         found[f"loses at most {wanted.max_drop:g} points"] = at_most(lost, wanted.max_drop)
-    found[f"keeps {GOOD_ENOUGH:.0%} of the teacher"] = at_most(
-        Estimate(-kept.value, -kept.high, -kept.low), -GOOD_ENOUGH
-    )
+    found[f"keeps {GOOD_ENOUGH:.0%} of the teacher"] = at_least(kept, GOOD_ENOUGH)
     return found
 
 
@@ -94,6 +92,11 @@ def at_most(seen: Estimate, limit: float) -> str:
     if seen.value > limit:
         return NO
     return YES if seen.high <= limit else OPEN
+
+
+def at_least(seen: Estimate, limit: float) -> str:
+    """The same where smaller is worse."""
+    return at_most(Estimate(-seen.value, -seen.high, -seen.low), -limit)
 
 
 def _row(report: Report, name: str, precision: str) -> Row:

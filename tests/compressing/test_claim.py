@@ -42,16 +42,19 @@ def test_the_figures_are_those_of_the_report():
     assert claim.lost.low == pytest.approx(88 * 0.0034)
     assert claim.lost.high == pytest.approx(88 * 0.022)
     assert claim.answers == {
-        "reaches 6 times (within 5%)": "yes",
+        "reaches 6 times (within 5%)": "inconclusive",
         "loses at most 2 points": "yes",
         "keeps 97% of the teacher": "yes",
     }
     assert claim.in_words("prune-5.9x") == (
         "prune-5.9x: 8.00x faster end to end, 1.1 points lost (95% interval 0.3 to 1.9), McNemar p = 0.012, 0.5 ms and "
-        "15 MB. Reaches 6 times (within 5%): yes; loses at most 2 points: yes; keeps 97% of the teacher: yes."
+        "15 MB. Reaches 6 times (within 5%): inconclusive; loses at most 2 points: yes; keeps 97% of the teacher: yes."
     )
     assert claim.missed == []
     assert claim.asked == 2
+    for asked, answer in ((5.2, "yes"), (5.3, "inconclusive"), (8.4, "inconclusive"), (8.5, "no")):
+        again = claim_of(REPORT, "prune-5.9x", "int8", Wanted(speedup=asked))
+        assert again.answers[f"reaches {asked:g} times (within 5%)"] == answer
 
 
 def test_what_is_not_certain_is_inconclusive_and_what_is_missed_is_no():
