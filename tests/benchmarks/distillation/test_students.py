@@ -56,8 +56,8 @@ def test_what_is_there_is_not_made_again(fold, pretended):
         students.measure(again, ["l2"])
         assert again.student("l2").reused
         assert again.student("l2").folder.stat().st_mtime_ns == before
-        outputs = again.run.folder / "teacher-outputs"
-        assert len(list(outputs.iterdir())) in (1, 2)  # shared by the students; in two precisions with fast bfloat16
+        stores = [path for path in (again.run.folder / "teacher-outputs").iterdir() if path.is_dir()]
+        assert len(stores) in (1, 2)  # shared by the students; in two precisions with fast bfloat16
     assert pretended.exported == exported
 
 
