@@ -25,9 +25,6 @@ from lilliput.train.evaluate import Progress
 TIMED = 200
 """Texts that latencies are measured on at most."""
 
-ROUNDS = 6
-"""Rounds in which two models take turns, each with all texts."""
-
 Pair = tuple[Any, Any]
 """A model and its tokenizer."""
 
@@ -181,7 +178,7 @@ def _latency(
         if not names[0].exists():
             bundle(unpruned[0], unpruned[1], folder=names[0])
         bundle(model, unpruned[1], folder=names[1])
-        return engine.compare(names, texts, precision=config.precision, threads=config.threads, rounds=ROUNDS)[1]
+        return engine.compare(names, texts, precision=config.precision, threads=config.threads)[1]
 
     if config.speedup is not None:
         goal = Goal(

@@ -23,8 +23,8 @@ from lilliput.compress.mapping import evenly_spaced
 from lilliput.rebuilding import rebuild
 from lilliput.runs import Stage
 
-TEXTS, ROUNDS = 200, 6
-"""Training texts that the stopwatch reads, and rounds."""
+TEXTS = 200
+"""Training texts that the stopwatch reads."""
 
 
 def torch_pruning(model: Any, kept: int) -> Any:
@@ -92,7 +92,7 @@ def _cut(fold: ModelsOfFold, make: Callable[[Any, int], Any], reference: Path, f
         small = make(models.load_finetuned(task, source), size).eval()
         with tempfile.TemporaryDirectory() as name:
             bundle = engine.runnable(small, tokenizer, "int8", texts, Path(name) / "bundle", max_length=128)
-            timed = engine.compare([bundle, reference], texts, precision="int8", rounds=ROUNDS)
+            timed = engine.compare([bundle, reference], texts, precision="int8")
         latencies[size] = timed[1].speedup.value
         if latencies[size] > 1:
             break

@@ -21,7 +21,7 @@ from lilliput.compressing.bench import Bench, short_recipe, short_view, view_of
 from lilliput.compressing.budget import OutOfTime, Watched
 from lilliput.compressing.plan import Plan
 from lilliput.compressing.records import FIRST, FULL, SHORT
-from lilliput.compressing.situation import ROUNDS, Situation, oriented, score_of, timed_texts
+from lilliput.compressing.situation import Situation, oriented, score_of, timed_texts
 from lilliput.config import CompressConfig
 from lilliput.errors import LilliputError, RunError
 from lilliput.memory import release
@@ -158,7 +158,7 @@ def _timed(bench: Bench, stage: Stage, reference: Path) -> Stage:
         bench.reporter.progress(0, 1, "latency of the candidate")
         with FileLock(str(config.out / ".stopwatch")):  # two that are timed at once would slow each other down
             pair = [reference, bundle]
-            timed = engine.compare(pair, texts, precision=config.precision, threads=config.threads, rounds=ROUNDS)[1]
+            timed = engine.compare(pair, texts, precision=config.precision, threads=config.threads)[1]
         size = runtime.load(bundle, precision=config.precision).opened_bytes
         shutil.rmtree(bundle)
         ends = [timed.speedup.low, timed.speedup.high]

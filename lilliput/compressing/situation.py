@@ -25,9 +25,6 @@ from lilliput.train.evaluate import Progress, outputs_of
 TIMED = 200
 """Training texts that latencies are measured on at most."""
 
-ROUNDS = 6
-"""Rounds in which teacher and candidate take turns, each with all texts."""
-
 _BATCH, _BATCHES = 32, 4
 """Texts and batches that training is timed with."""
 
@@ -92,7 +89,7 @@ def timed_texts(dataset: Dataset, seed: int) -> list[str]:
 
 def milliseconds(bundle: Path, texts: Sequence[str], config: CompressConfig) -> float:
     """Median latency of single texts, by the stopwatch of candidates."""
-    (timed,) = engine.compare([bundle], texts, precision=config.precision, threads=config.threads, rounds=ROUNDS)
+    (timed,) = engine.compare([bundle], texts, precision=config.precision, threads=config.threads)
     return timed.ms
 
 
