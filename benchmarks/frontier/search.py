@@ -18,6 +18,10 @@ from lilliput.benchmarks.folds import TEACHER
 from lilliput.config import CompressConfig
 from lilliput.errors import LilliputError
 
+ROUNDS = 40
+"""In which the models of the benchmark take turns: the interval of a speed is that of the median over them, and more
+rounds of fewer texts take no longer."""
+
 
 def figures_of(found: Mapping[str, Any], asked: float, minutes: float, seed: int) -> list[pieces.Figure]:
     """The two figures.
@@ -55,6 +59,7 @@ def main(
             "seed": fold,
             "speedup": speedup,
             "budget": 60 * minutes,
+            "rounds": ROUNDS,
             "out": work / f"search-{fold}",
         }
         found = commands.run(CompressConfig(**settings))

@@ -43,6 +43,9 @@ DEATHS = 2
 NEAR = (0.7, 3.0)
 """Shares of the speedup that is asked for between which the sampler looks."""
 
+SMALL = 20.0
+"""About how many times faster than the teacher a student of token windows is, whatever is asked for."""
+
 NAMES = {FIRST: "as cut", SHORT: "short training", FULL: "full training"}
 
 
@@ -344,9 +347,9 @@ class Search:
 
     def _guess(self, proposal: Proposal, rung: int) -> float:
         known = [one for one in self.ledger.results.values() if one.trial == proposal.number]
-        predicted = proposals.get(proposal.kind).predicted(proposal.settings, self.seen)
-        usual = 2.0 if proposal.kind in ("prune", "layers", "vocabulary") else 20.0
-        speedup = known[0].speedup if known else predicted or self.wanted.speed or usual
+        kind = proposals.get(proposal.kind)
+        usual = SMALL if kind.TRAINED_FIRST else self.wanted.speed or 2.0
+        speedup = known[0].speedup if known else kind.predicted(proposal.settings, self.seen) or usual
         return guess(self._work_of(proposal, rung), rung, proposal.settings, self.seen, self.known, speedup)
 
     def _learn(self, result: Result) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from lilliput.compressing.budget import Budget
 from lilliput.compressing.frontier import frontier
-from lilliput.compressing.plan import Plan
+from lilliput.compressing.plan import Plan, guess
 from lilliput.compressing.recommendation import Wanted
-from lilliput.compressing.records import FIRST, FULL, SHORT, Ledger
+from lilliput.compressing.records import FIRST, FULL, SHORT, Ledger, Proposal
 from lilliput.compressing.search import TRIALS, Places, Search, points
 from lilliput.compressing.situation import Pace, Situation
 from lilliput.config import CompressConfig
@@ -225,6 +225,14 @@ def test_within_a_budget_one_candidate_is_judged_soon(search, tmp_path):
     search(clock=clock, speedup=6, budget="1h", trials=6).go(crew)
     kinds = [job["trial"]["kind"] for job in crew.jobs[:3]]
     assert kinds == ["layers", "prune", "conv"]
+
+
+def test_a_student_of_windows_is_guessed_to_be_small_whatever_is_asked_for(search):
+    static = Proposal(0, "static", {"width": 128, "epochs": 5, "augment": 2})
+    slow, fast = (search(speedup=speedup)._guess(static, FULL) for speedup in (2, 6))
+    assert slow == fast == pytest.approx(guess("static", FULL, static.settings, SEEN, KNOWN, speedup=20.0))
+    pruned = Proposal(1, "prune", {"speedup": 6.0, "epochs": 5, "augment": 2})
+    assert search(speedup=6)._guess(pruned, FULL) > fast
 
 
 def test_the_outlook_is_shared_by_the_workers(search):
