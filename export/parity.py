@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,8 @@ class Parity:
 
     ``max_difference`` is the largest absolute difference of two outputs, ``batched_difference`` the same where windows
     are read in padded batches (None where answers may depend on the batch), and ``agreement`` how alike predictions are
-    (see `Task.agreement`): for labels the share of inputs that get the same one.
+    (see `Task.agreement`): for labels the share of inputs that get the same one. ``largest`` is the largest absolute
+    output of the torch model: float32 rounds in proportion to it.
     """
 
     precision: Precision
@@ -40,6 +42,7 @@ class Parity:
     max_difference: float
     batched_difference: float | None
     agreement: float
+    largest: float
 
 
 def measure(
@@ -70,6 +73,7 @@ def measure(
         if precision == "fp32"
         else None,
         agreement=model.task.agreement(ours, theirs, model.labels, model.settings),
+        largest=float(max(np.abs(array).max() for array in flat)),
     )
 
 
@@ -87,17 +91,20 @@ def _largest(ours: Any, theirs: Sequence[NDArray[np.float32]]) -> float:
 def check(parity: Parity, max_difference: float, min_agreement: float, name: str) -> None:
     """Apply the gate: ``max_difference`` for fp32, ``min_agreement`` for what is quantized.
 
+    Outputs ``y`` of the graph and ``t`` of torch must have ``max |y - t| <= max_difference * max(1, max |t|)``.
+
     Raises:
         GateError: says what was measured, what is allowed, and on how many texts.
     """
     if parity.precision == "fp32":
         assert parity.batched_difference is not None  # measured for this precision
+        allowed = max_difference * max(1.0, parity.largest)
         for difference, how in ((parity.max_difference, ""), (parity.batched_difference, " in padded batches")):
-            # Written so that NaN fails.
-            if not difference <= max_difference:
+            # Written so that NaN fails, and infinity, which is within any limit that is in proportion to it.
+            if not (difference <= allowed and math.isfinite(difference)):
                 raise GateError(
                     f"{name}: the fp32 graph's outputs differ from torch by up to {difference:.2e}{how} on "
-                    f"{parity.texts} texts; at most {max_difference:.0e} is allowed. No bundle was written"
+                    f"{parity.texts} texts; at most {allowed:.1e} is allowed. No bundle was written"
                 )
     elif not parity.agreement >= min_agreement:
         raise GateError(

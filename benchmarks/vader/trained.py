@@ -5,15 +5,17 @@ into the three folds of the embedded data, whose tests are disjoint. On each fol
 embedded checkpoint, pruned to a quarter of its latency and recovered, with the other domains' sentences outside the
 test buckets as transfer text. The F1s are over the three tests together, where VADER answers the same texts.
 
-Models that ``--work`` holds already are not trained again; with ``--folds 0`` a part can be done at a time. ``--smoke``
-goes through all of it on few rows, and measures no figure.
+Models that ``--work`` holds already are not trained again. With ``--folds 0`` a fold can be done at a time: what the
+file says of the others is kept, and there are figures once it has all of them. ``--smoke`` goes through all of it on
+few rows, and measures no figure.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +25,7 @@ import typer
 from numpy.typing import NDArray
 
 from lilliput import models, runtime
-from lilliput.benchmarks import commands, pieces
+from lilliput.benchmarks import commands, machine, pieces
 from lilliput.benchmarks.pruning.family import PRUNED
 from lilliput.benchmarks.vader import lexicon, paper, sentences
 from lilliput.benchmarks.vader.sentences import Sentence
@@ -104,7 +106,14 @@ def fold_of(run: Run, domain: str, fold: int, smoke: bool) -> dict[str, Any]:
     found["student"] = _answers(run, "student", student.folder / student.result["folder"], data, texts, fold)
     with tempfile.TemporaryDirectory() as where:
         found["vader"] = paper.classes_of(lexicon.compounds(texts, Path(where))).tolist()
-    return {"fold": fold, "n_test": len(texts), "n_train": len(splits["train"]), "answers": found}
+    return {
+        "fold": fold,
+        "n_test": len(texts),
+        "n_train": len(splits["train"]),
+        "rows": rows,
+        "commit": machine.commit(),
+        "answers": found,
+    }
 
 
 def _answers(
@@ -128,6 +137,30 @@ def _answers(
     bundle = runtime.load(made.folder / "bundle", precision=made.result["precision"])
     places = [paper.CLASSES.index(label) for label in bundle.labels]
     return [places[index] for index in bundle.logits(list(texts)).argmax(axis=1)]
+
+
+def kept(out: Path, domain: str, smoke: bool, measured: Collection[int]) -> list[dict[str, Any]]:
+    """The folds of the piece at ``out``, but for those that are measured now; none where there is no piece.
+
+    Raises:
+        ConfigError: it is no piece of this command, or of another domain or other settings.
+    """
+    if not out.exists():
+        return []
+    try:
+        earlier = json.loads(out.read_text(encoding="utf-8"))
+        same = all(earlier[name] == value for name, value in _conditions(domain, smoke).items())
+        folds = [dict(fold) for fold in earlier["folds"] if fold["fold"] not in measured]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(f"--out {out}: no piece of this command; give another file") from None
+    if not same:
+        raise ConfigError(f"--out {out}: measured in another domain or with other settings; delete it, or give another")
+    return folds
+
+
+def _conditions(domain: str, smoke: bool) -> dict[str, Any]:
+    """What all folds of a piece have in common."""
+    return {"domain": domain, "smoke": smoke, "settings": {"teacher": dict(TEACHER), "student": dict(STUDENT)}}
 
 
 def scores_of(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -167,20 +200,21 @@ def main(
     """Train what is not there yet, answer, and write the piece."""
     try:
         numbers = _numbers(folds)
-        made = []
+        made = kept(out, domain, smoke, numbers)
         for fold in numbers:
             kind = "smoke" if smoke else "fold"
             with Run(work / f"{domain}-{kind}-{fold}", "vader") as run:
                 made.append(fold_of(run, domain, fold, smoke))
             typer.echo(f"{domain}, fold {fold}: {made[-1]['n_test']} test texts")
+        made.sort(key=lambda one: int(one["fold"]))
         scores = scores_of(made)
     except LilliputError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     # The whole is what is promised: a part of the folds, or a smoke run, has scores but no figure.
-    figures = figures_of(scores, domain, numbers) if len(numbers) == FOLDS and not smoke else []
-    settings = {"teacher": dict(TEACHER), "student": dict(STUDENT)}
-    pieces.write(out, figures, domain=domain, smoke=smoke, scores=scores, folds=made, settings=settings)
+    seeds = [one["fold"] for one in made]
+    figures = figures_of(scores, domain, seeds) if len(seeds) == FOLDS and not smoke else []
+    pieces.write(out, figures, **_conditions(domain, smoke), scores=scores, folds=made)
     for name, row in scores.items():
         typer.echo(f"{domain} {name}: weighted F1 {row['weighted']:.3f}, macro {row['macro']:.3f}")
 

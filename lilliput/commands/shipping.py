@@ -77,7 +77,9 @@ def export(
     name: Annotated[str | None, typer.Option(help="Name of the bundle; the folder's by default.")] = None,
     precisions: Annotated[str | None, typer.Option(help="fp32 or fp32,int8.")] = None,
     max_length: MaxLength = None,
-    max_difference: Annotated[float | None, typer.Option(help="Largest logit difference to torch for fp32.")] = None,
+    max_difference: Annotated[
+        float | None, typer.Option(help="Largest difference to torch for fp32, by its largest logit.")
+    ] = None,
     min_agreement: Annotated[
         float | None, typer.Option(help="Share of labels that int8 must share with torch.")
     ] = None,

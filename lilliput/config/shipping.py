@@ -20,7 +20,9 @@ class ExportConfig(DataConfig):
     name: str | None = Field(None, description="the bundle's name; the folder's by default")
     precisions: tuple[Literal["fp32", "int8"], ...] = ("fp32", "int8")
     max_length: int = Field(128, ge=4, le=8192)
-    max_difference: float = Field(1e-4, gt=0, description="largest logit difference to torch allowed for fp32")
+    max_difference: float = Field(
+        1e-4, gt=0, description="largest difference to torch allowed for fp32, by the largest logit"
+    )
     min_agreement: float = Field(0.985, ge=0, le=1, description="how alike int8 must answer: share of labels")
     gate_texts: int = Field(1000, ge=1, description="transfer texts that the gates read, beside all validation texts")
     sign: Path | None = Field(None, description="PEM file with a private Ed25519 key that the bundle is signed with")

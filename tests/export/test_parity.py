@@ -59,7 +59,7 @@ def test_a_comparison_by_hand(answers, tmp_path):
     )
     reference = rows([[1.0, 2.5], [0.25, 0.5], [3.0, 3.5], [0.0, -1.0]])
     # Differences 0.5, 0.25, 0, 1, in batches 0.25 once; labels 1=1, 0 against 1, 1=1, 0=0 (the first of equal logits).
-    assert measure(tmp_path, "fp32", ["a", "b", "c", "d"], reference) == Parity("fp32", 4, 1.0, 0.25, 0.75)
+    assert measure(tmp_path, "fp32", ["a", "b", "c", "d"], reference) == Parity("fp32", 4, 1.0, 0.25, 0.75, 3.5)
 
 
 def test_texts_are_answered_in_pieces_with_progress(answers, tmp_path):
@@ -68,7 +68,7 @@ def test_texts_are_answered_in_pieces_with_progress(answers, tmp_path):
     assert stub.pieces == [(0, 64), (64, 64), (128, 22)]
     assert stub.batches == []  # an int8 answer depends on its batch
     assert seen == [(done, 150, "checking int8") for done in (64, 128, 150)]
-    assert found == Parity("int8", 150, 0.0, None, 1.0)
+    assert found == Parity("int8", 150, 0.0, None, 1.0, 1.0)
 
 
 def test_batches_of_every_size_take_turns(answers, tmp_path):
@@ -80,10 +80,11 @@ def test_batches_of_every_size_take_turns(answers, tmp_path):
 @pytest.mark.parametrize(
     "passing",
     [
-        Parity("fp32", 10, 1e-4, 0.0, 0.0),  # at the limit; agreement is not asked of fp32
-        Parity("fp32", 10, 0.0, 0.0, 1.0),
-        Parity("int8", 10, 99.0, None, 0.985),  # at the limit; differences are not asked of int8
-        Parity("int8", 10, NAN, None, 1.0),
+        Parity("fp32", 10, 1e-4, 0.0, 0.0, 0.5),  # at the limit; agreement is not asked of fp32
+        Parity("fp32", 10, 0.0, 0.0, 1.0, 0.5),
+        Parity("fp32", 10, 7e-4, 0.0, 1.0, 8.0),  # float32 rounds larger outputs more coarsely
+        Parity("int8", 10, 99.0, None, 0.985, 0.5),  # at the limit; differences are not asked of int8
+        Parity("int8", 10, NAN, None, 1.0, 0.5),
     ],
 )
 def test_what_passes(passing):
@@ -92,13 +93,13 @@ def test_what_passes(passing):
 
 def test_what_fails_and_what_is_said():
     with pytest.raises(GateError) as caught:
-        check(Parity("fp32", 12, 1.5e-3, 0.0, 1.0), 1e-4, 0.985, "small")
+        check(Parity("fp32", 12, 1.5e-3, 0.0, 1.0, 0.5), 1e-4, 0.985, "small")
     assert str(caught.value) == (
-        "small: the fp32 graph's outputs differ from torch by up to 1.50e-03 on 12 texts; at most 1e-04 is allowed. "
+        "small: the fp32 graph's outputs differ from torch by up to 1.50e-03 on 12 texts; at most 1.0e-04 is allowed. "
         "No bundle was written"
     )
     with pytest.raises(GateError) as caught:
-        check(Parity("int8", 200, 0.1, None, 0.98), 1e-4, 0.985, "small")
+        check(Parity("int8", 200, 0.1, None, 0.98, 0.5), 1e-4, 0.985, "small")
     assert str(caught.value) == (
         "small: the int8 graph agrees with the torch model on 98.00% of 200 texts; at least 98.50% is asked for. "
         "No bundle was written"
@@ -108,12 +109,14 @@ def test_what_fails_and_what_is_said():
 @pytest.mark.parametrize(
     "failing",
     [
-        Parity("fp32", 1, 1.01e-4, 0.0, 1.0),
-        Parity("fp32", 1, NAN, 0.0, 1.0),
-        Parity("fp32", 1, 0.0, 1.01e-4, 1.0),
-        Parity("fp32", 1, 0.0, NAN, 1.0),
-        Parity("int8", 1, 0.0, None, 0.9849),
-        Parity("int8", 1, 0.0, None, NAN),
+        Parity("fp32", 1, 1.01e-4, 0.0, 1.0, 0.5),
+        Parity("fp32", 1, NAN, 0.0, 1.0, 0.5),
+        Parity("fp32", 1, 8.1e-4, 0.0, 1.0, 8.0),
+        Parity("fp32", 1, float("inf"), 0.0, 1.0, float("inf")),
+        Parity("fp32", 1, 0.0, 1.01e-4, 1.0, 0.5),
+        Parity("fp32", 1, 0.0, NAN, 1.0, 0.5),
+        Parity("int8", 1, 0.0, None, 0.9849, 0.5),
+        Parity("int8", 1, 0.0, None, NAN, 0.5),
     ],
 )
 def test_nan_and_values_just_beyond_the_limit_fail(failing):

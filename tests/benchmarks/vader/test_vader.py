@@ -151,6 +151,44 @@ def test_scores_are_over_all_folds_together():
     assert figure.ci[0] <= figure.value <= figure.ci[1]
 
 
+def test_folds_of_other_calls_are_kept(tmp_path, monkeypatch):
+    said = iter([[2, 2], [0, 2], [2, 0], [0, 0]])
+
+    def answered(run, domain, fold, smoke):
+        answers = {"gold": [2, 0], "teacher": next(said), "student": [2, 0], "vader": [1, 1]}
+        return {"fold": fold, "n_test": 2, "answers": answers}
+
+    monkeypatch.setattr(trained, "fold_of", answered)
+    app = typer.Typer()
+    app.command()(trained.main)
+    out = tmp_path / "tweets.json"
+
+    def call(*flags, domain="tweets"):
+        flags = ["--domain", domain, "--out", str(out), "--work", str(tmp_path / "runs"), *flags]
+        return CliRunner().invoke(app, flags)
+
+    assert call("--folds", "0,2").exit_code == 0
+    assert json.loads(out.read_text())["figures"] == []  # a part is no figure
+    assert call("--folds", "1").exit_code == 0
+    piece = json.loads(out.read_text())
+    assert [(one["fold"], one["answers"]["teacher"]) for one in piece["folds"]] == [
+        (0, [2, 2]),
+        (1, [2, 0]),
+        (2, [0, 2]),
+    ]
+    assert [figure["seeds"] for figure in piece["figures"]] == [[0, 1, 2]] * 2
+    assert call("--folds", "2").exit_code == 0  # measured again
+    assert json.loads(out.read_text())["folds"][2]["answers"]["teacher"] == [0, 0]
+
+    before = out.read_bytes()
+    done = call("--folds", "0", domain="movies")
+    assert done.exit_code == 2
+    assert f"--out {out}: measured in another domain" in " ".join(done.output.split())
+    assert out.read_bytes() == before
+    out.write_text("[]")
+    assert "no piece of this command" in " ".join(call("--folds", "0").output.split())
+
+
 @pytest.mark.parametrize("folds", ["3", "a", "0,4"])
 def test_folds_that_are_none_are_named(folds):
     app = typer.Typer()
