@@ -74,19 +74,17 @@ bench-train: setup  ## measure the training figures, in pieces of less than an h
 
 STUDENTS := benchmarks/results/distill
 DISTILLATION := $(BIN)/python -m lilliput.benchmarks.distillation
-OBJECTIVES := soft-targets,decoupled,hidden-states,hidden-states-skip,hidden-states-learned,relations
-OTHERS := attention-maps,minilm-first,copied,skip-layers,last-layers,from-l3,train-embeddings
-TEXTS := no-transfer,augment-0,augment-2,online,dropout,hard-labels,two-teachers
+ABLATION := $(DISTILLATION).ablation --fold 2 --epochs 1 --out $(STUDENTS)/ablation.json
 
 bench-distill: setup  ## measure the distillation figures, in pieces of less than an hour; some hours
 	$(DISTILLATION).students --fold 0 --out $(STUDENTS)/fold-0.json
 	$(DISTILLATION).students --fold 1 --out $(STUDENTS)/fold-1.json
 	$(DISTILLATION).students --fold 2 --out $(STUDENTS)/fold-2.json
-	$(DISTILLATION).speed --fold 0 --out $(STUDENTS)/speed.json
-	$(DISTILLATION).budget --out $(STUDENTS)/budget.json
-	$(DISTILLATION).ablation --fold 0 --variants $(OBJECTIVES) --out $(STUDENTS)/ablation.json
-	$(DISTILLATION).ablation --fold 0 --variants $(OTHERS) --out $(STUDENTS)/ablation.json
-	$(DISTILLATION).ablation --fold 0 --variants $(TEXTS) --out $(STUDENTS)/ablation.json
+	$(DISTILLATION).speed --fold 2 --rounds 20 --out $(STUDENTS)/speed.json
+	$(DISTILLATION).budget --fold 1 --out $(STUDENTS)/budget.json
+	$(ABLATION) --variants soft-targets,hidden-states,hard-labels
+	$(ABLATION) --variants copied,from-l3,train-embeddings
+	$(ABLATION) --variants no-transfer,augment-0
 	$(DISTILLATION).targets $(STUDENTS) --out $(STUDENTS).json --page docs/distill.md
 
 CUT := benchmarks/results/prune
@@ -96,32 +94,39 @@ bench-prune: setup  ## measure the pruning figures, in pieces of less than an ho
 	$(PRUNING).models --fold 0 --out $(CUT)/fold-0.json
 	$(PRUNING).models --fold 1 --out $(CUT)/fold-1.json
 	$(PRUNING).models --fold 2 --out $(CUT)/fold-2.json
-	$(PRUNING).post_training --fold 0 --out $(CUT)/post-training.json
-	$(PRUNING).speed --fold 0 --out $(CUT)/speed.json
-	$(PRUNING).promises --fold 0 --out $(CUT)/promises.json
+	$(PRUNING).post_training --fold 2 --out $(CUT)/post-training.json
+	$(PRUNING).speed --fold 2 --only x4,x8,small,layer-drop,as-layer-drop,torch-pruning --rounds 20 --out $(CUT)/speed.json
+	$(PRUNING).promises --fold 2 --out $(CUT)/promises.json
 	$(PRUNING).bert_base --out $(CUT)/bert-base.json
 	$(PRUNING).targets $(CUT) --out $(CUT).json --page docs/prune.md
 
 QUANTIZED := benchmarks/results/quantize
+QUANTIZATION := $(BIN)/python -m lilliput.benchmarks.quantization
+SHIPPED := runs/quantize/bundles-2
+STATIC := runs/quantize/fold-2
 
-bench-quantize: setup  ## measure what int8 costs, on the teachers of the other measurements; half an hour a fold
-	for fold in 0 1 2; do \
-		$(BIN)/lilliput export --model runs/teachers/r-drop-$$fold/teacher --seed $$fold --out runs/quantize/bundles-$$fold/teacher \
-		&& $(BIN)/python -m lilliput.benchmarks.quantization.models runs/quantize/bundles-$$fold/teacher \
-			--fold $$fold --out $(QUANTIZED)/fold-$$fold.json || exit; \
+bench-quantize: setup  ## measure what int8 costs, on models that the frontier made of fold 2
+	$(BIN)/lilliput export --model runs/teachers/r-drop-2/teacher --seed 2 --out $(SHIPPED)/teacher
+	for name in x4 x16; do \
+		mkdir -p $(SHIPPED)/$$name && cp -R runs/prune/fold-2/$$name-bundle/bundle/. $(SHIPPED)/$$name || exit; \
 	done
-	$(BIN)/python -m lilliput.benchmarks.quantization.training runs/quantize/bundles-0/teacher --fold 0 --out $(QUANTIZED)/training.json
-	$(BIN)/python -m lilliput.benchmarks.quantization.batching runs/quantize/fold-0/teacher/bundle --out $(QUANTIZED)/batching.json
-	$(BIN)/python -m lilliput.benchmarks.quantization.targets $(QUANTIZED) --out $(QUANTIZED).json --page docs/quantize.md
+	$(QUANTIZATION).models $(SHIPPED)/teacher $(SHIPPED)/x4 --fold 2 --out $(QUANTIZED)/fold-2.json
+	$(QUANTIZATION).training $(SHIPPED)/x16 --fold 2 --out $(QUANTIZED)/training.json
+	$(QUANTIZATION).batching $(STATIC)/teacher/bundle $(STATIC)/x4/bundle --fold 2 --out $(QUANTIZED)/batching.json
+	$(QUANTIZATION).openvino $(STATIC)/teacher/bundle --fold 2 --timed 350 --rounds 20 --out $(QUANTIZED)/openvino.json
+	$(QUANTIZATION).targets $(QUANTIZED) --out $(QUANTIZED).json --page docs/quantize.md
 
 SERVED := benchmarks/results/export
+STUDENT := runs/distill/fold-2/l2-bundle/bundle
+EXPORTED := $(SHIPPED)/teacher $(foreach name,l3 l2 l1 seq static,runs/distill/fold-2/$(name)-bundle/bundle) \
+	$(foreach name,x4 x8 x16,runs/prune/fold-2/$(name)-bundle/bundle)
 
-bench-serve: setup  ## measure runtime, server and other loaders on a bundle of the demo; half an hour
-	$(BIN)/python -m lilliput.benchmarks.serving.runtime runs/demo/bundles/student-l2 --out $(SERVED)/runtime.json
-	$(BIN)/python -m lilliput.benchmarks.serving.overload runs/demo/bundles/student-l2 --out $(SERVED)/overload.json
-	$(BIN)/python -m lilliput.benchmarks.serving.parity runs/demo/bundles/* --fold 0 --out $(SERVED)/parity.json
+bench-serve: setup  ## measure runtime, server and other loaders, on bundles of frontier and bench-quantize; half an hour
+	$(BIN)/python -m lilliput.benchmarks.serving.runtime $(STUDENT) --out $(SERVED)/runtime.json
+	$(BIN)/python -m lilliput.benchmarks.serving.overload $(SHIPPED)/teacher --out $(SERVED)/overload.json
+	$(BIN)/python -m lilliput.benchmarks.serving.parity $(EXPORTED) --fold 2 --out $(SERVED)/parity.json
 	$(BIN)/python -m lilliput.benchmarks.hostile.measure --out $(SERVED)/hostile.json
-	$(BIN)/python -m lilliput.benchmarks.loaders.measure --bundle runs/demo/bundles/student-l2 --out $(SERVED)/loaders.json --page docs/export.md
+	$(BIN)/python -m lilliput.benchmarks.loaders.measure --bundle $(STUDENT) --out $(SERVED)/loaders.json --page docs/export.md
 	$(BIN)/python -m lilliput.benchmarks.serving.targets $(SERVED)/*.json --out $(SERVED).json --page docs/serve.md
 
 bench-gpu: setup  ## the demo's bundles on CUDA and TensorRT; says so where there is no GPU
@@ -129,6 +134,7 @@ bench-gpu: setup  ## the demo's bundles on CUDA and TensorRT; says so where ther
 
 RESULTS := benchmarks/results
 FRONTIER := $(BIN)/python -m lilliput.benchmarks.frontier
+TIMED := x3,x4,x8,x16,small,small-int4,l3,l2,l1,seq,static
 
 frontier: setup  ## everything Lilliput makes on one chart, in pieces of less than an hour; some hours, once
 	for fold in 0 1 2; do \
@@ -138,20 +144,18 @@ frontier: setup  ## everything Lilliput makes on one chart, in pieces of less th
 		for names in l3 l2 l1 seq,static; do \
 			$(DISTILLATION).students --fold $$fold --only $$names --out $(STUDENTS)/fold-$$fold.json || exit; \
 		done; \
-		$(FRONTIER).speed --fold $$fold --out $(RESULTS)/frontier/speed-$$fold.json || exit; \
+		$(FRONTIER).speed --fold $$fold --only $(TIMED) --rounds 20 --out $(RESULTS)/frontier/speed-$$fold.json || exit; \
 	done
-	$(FRONTIER).search --fold 0 --out $(RESULTS)/frontier/search.json
-	$(FRONTIER).unlike --out $(RESULTS)/frontier/unlike.json
-	$(FRONTIER).spread runs/prune/fold-0/x8-bundle/bundle --out $(RESULTS)/frontier/spread.json
+	$(FRONTIER).search --fold 1 --out $(RESULTS)/frontier/search.json
+	$(FRONTIER).unlike --minutes 42 --out $(RESULTS)/frontier/unlike.json
+	$(FRONTIER).spread runs/prune/fold-2/x8-bundle/bundle --out $(RESULTS)/frontier/spread.json
 	$(FRONTIER).targets $(RESULTS) --out $(RESULTS)/frontier.json --page docs/frontier.md --readme README.md
 
 PEERS := $(BIN)/python -m lilliput.benchmarks.peers.measure
 
-peers: setup  ## what users would pick instead, each in an environment of its own, in turns with ours; an hour
-	for fold in 0 1 2; do \
-		$(PEERS) --fold $$fold --ours x4=runs/prune/fold-$$fold/x4-bundle/bundle --ours x8=runs/prune/fold-$$fold/x8-bundle/bundle \
-			--out $(RESULTS)/peers/fold-$$fold.json || exit; \
-	done
+peers: setup  ## what users would pick instead, each in an environment of its own, in turns with models of the frontier; an hour
+	$(PEERS) --fold 2 --ours x4=runs/prune/fold-2/x4-bundle/bundle:int8 --ours x8=runs/prune/fold-2/x8-bundle/bundle:int8 \
+		--limit 1000 --timed 300 --out $(RESULTS)/peers/fold-2.json
 	$(PEERS).targets $(RESULTS)/peers --out $(RESULTS)/peers.json --page docs/benchmark.md
 
 VADER := $(BIN)/python -m lilliput.benchmarks.vader

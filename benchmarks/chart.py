@@ -15,6 +15,9 @@ BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a94a0"
 TONES = {"int8": "blue", "fp32": "orange", "fp16": "green", "bf16": "green", "int8-static": "purple", "int4": "purple"}
 """Names of the page's colours; other precisions are grey."""
 
+FINE = (1, 1.2, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)
+"""Digits of a short axis: two of them lie within any factor of 1.7."""
+
 Row = Mapping[str, Any]
 
 
@@ -37,11 +40,16 @@ class LogAxis:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Place and text of 1, 2, 5, 10 ... ; of 1, 10 ... where the axis spans much."""
+        """Place and text of 1, 2, 5, 10 ... ; of 1, 10 ... where it spans much, and of 1, 1.2, 1.5, 2 ... where it
+        spans so little that there would be less than two."""
         decades = math.log10(self.high / self.low)
-        digits = (1, 2, 5) if decades < 2 else (1, 3) if decades < 3 else (1,)
-        values = [digit * 10.0**power for power in range(-6, 10) for digit in digits]
-        return [(self.place(value), f"{value:g}") for value in values if self.low <= value <= self.high]
+        coarse = (1, 2, 5) if decades < 2 else (1, 3) if decades < 3 else (1,)
+        for digits in (coarse, FINE):
+            values = [digit * 10.0**power for power in range(-6, 10) for digit in digits]
+            found = [(self.place(value), f"{value:g}") for value in values if self.low <= value <= self.high]
+            if len(found) > 1:
+                break
+        return found
 
 
 def axis_of(values: Iterable[float], margin: float = 1.3) -> LogAxis:

@@ -6,18 +6,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lilliput.benchmarks.figures import Report, teacher_is_good, teacher_of
+from lilliput.benchmarks.figures import Report, find, teacher_is_good, teacher_of
 from lilliput.benchmarks.table import megabytes, milliseconds, percent, times
 
 GOOD_ENOUGH = 0.97
-"""The claim is about the fastest student that retains at least this share, or else about the most accurate one of
-those that are faster than the teacher."""
+"""The claim is about the model that a search recommends, which it chose on other texts. Without a search it is about
+the fastest student that retains at least this share, or else about the most accurate one of those that are faster than
+the teacher."""
 
 Row = Mapping[str, Any]
 
 
 def best_student(report: Report) -> Row | None:
     """The row that the claim is about; None where no student was measured."""
+    if recommended := report.get("recommended"):
+        return find(report, name=recommended)
     teacher = teacher_of(report)
     rows = [row for row in report["models"] if teacher is None or row["model"] != teacher["model"]]
     students = [row for row in rows if row["role"] == "student" and row["retained"] is not None]

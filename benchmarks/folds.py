@@ -137,6 +137,17 @@ class ModelsOfFold:
 
         return self.run.stage(f"{name}-bundle", identity, work)
 
+    def bundle(self, name: str) -> Stage:
+        """The bundle of one of the models; what they are, and how they are made, the folder of each kind says."""
+        raise NotImplementedError
+
+    def entries_of(self, names: Iterable[str], folder: Path) -> dict[str, Entry]:
+        """The teacher, exported anew to ``folder``, and models, to be timed; by name."""
+        return {
+            "teacher": self.plain_teacher(folder),
+            **{name: self.entry_of(name, self.bundle(name)) for name in names},
+        }
+
     def entry_of(self, name: str, bundle: Stage) -> Entry:
         """A bundle as `bundle_of` makes it, in its smallest precision, to be timed."""
         return entries.of_bundle(bundle.folder / BUNDLE, name, bundle.result["precisions"][-1], seeds=(self.number,))

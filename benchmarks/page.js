@@ -112,9 +112,14 @@
       [low, high] = [low / margin, high * margin];
       const span = Math.log(high / low);
       const steps = span / Math.LN10 < (width < 500 ? 1.6 : 2.6) ? [1, 2, 5] : [1];
-      const ticks = [];
-      for (let power = -6; power < 10; power++) for (const digit of steps) ticks.push(digit * 10 ** power);
-      return { of: (v) => (Math.log(v / low) / span) * width, ticks: ticks.filter((t) => t >= low && t <= high) };
+      const within = (digits) => {
+        const ticks = [];
+        for (let power = -6; power < 10; power++) for (const digit of digits) ticks.push(digit * 10 ** power);
+        return ticks.filter((t) => t >= low && t <= high);
+      };
+      const coarse = within(steps);
+      const ticks = coarse.length > 1 ? coarse : within([1, 1.2, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9]);
+      return { of: (v) => (Math.log(v / low) / span) * width, ticks };
     }
     high *= 1.08;
     return { of: (v) => (v / high) * width, ticks: nice(0, high, width < 500 ? 4 : 8) };

@@ -77,7 +77,7 @@ def merge(paths: Sequence[Path], targets: Sequence[Target]) -> dict[str, Any]:
     measured: dict[str, dict[str, Any]] = {}
     pieces = {}
     for path in paths:
-        piece = _read(path)
+        piece = read(path)
         pieces[path.stem] = {key: value for key, value in piece.items() if key != "figures"}
         for figure in piece["figures"]:
             if figure["id"] in measured:
@@ -88,15 +88,54 @@ def merge(paths: Sequence[Path], targets: Sequence[Target]) -> dict[str, Any]:
     return {"figures": [_judged(target, measured.get(target.id)) for target in targets], "pieces": pieces}
 
 
-def table(figures: Sequence[Mapping[str, Any]]) -> str:
-    """The figures as a Markdown table, with the command that measured each."""
+def table(merged: Mapping[str, Any]) -> str:
+    """The figures that `merge` judged, with the command that measured each, as a Markdown table.
+
+    Under it the machine of every piece whose speeds were measured in rounds.
+    """
     lines = ["| figure | measured | target | status | command |", "| --- | ---: | ---: | --- | --- |"]
-    for figure in figures:
+    for figure in merged["figures"]:
         bound = "≤" if figure["direction"] == "at most" else "≥"
         command = f"`{figure['command']}`" if figure["command"] else ""
         cells = (figure["id"], _shown(figure), f"{bound} {figure['target']:g}", figure["status"], command)
         lines.append("| " + " | ".join(cells) + " |")
+    for piece in merged["pieces"].values():
+        if "p50_spread" in piece:
+            lines += ["", source(piece, of=f" of `{piece['command']}`")]
     return "\n".join(lines)
+
+
+def source(piece: Mapping[str, Any], of: str = "") -> str:
+    """Where the speeds of a piece come from, as a sentence; another one where the machine was busy.
+
+    Args:
+        of: which speeds, in words.
+    """
+    folds = "".join(f" of fold {fold}," for fold in folds_of(piece))
+    return f"Speeds{of} are{folds} on {processor(piece['machine'])}.{busy(piece)}"
+
+
+def processor(where: Mapping[str, Any]) -> str:
+    """The processor of a machine, as pieces and reports describe it, and how many cores could be used."""
+    cores = "1 core" if where["cores"] == 1 else f"{where['cores']} cores"
+    return f"{where['cpu']} with {cores}"
+
+
+def busy(run: Mapping[str, Any]) -> str:
+    """That a run was noisy, as a sentence with a space before it; nothing where it was not."""
+    if not run["noisy"]:
+        return ""
+    return f" The machine was busy in that run: p50 spread of {run['p50_spread']:.0%} between rounds."
+
+
+def folds_of(piece: Mapping[str, Any]) -> list[int]:
+    """The folds of the embedded data that a piece is of; where it does not say, the seeds of its figures are the folds.
+
+    Merged pieces have no figures, so of some of them nothing is known.
+    """
+    if "fold" in piece:
+        return [piece["fold"]]
+    return sorted({seed for figure in piece.get("figures", ()) for seed in figure["seeds"]})
 
 
 def _shown(figure: Mapping[str, Any]) -> str:
@@ -124,7 +163,12 @@ def _judged(target: Target, found: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """A piece, as `write` wrote it.
+
+    Raises:
+        ConfigError: it can't be read, or is no piece.
+    """
     try:
         piece = json.loads(path.read_text(encoding="utf-8"))
         if not all(isinstance(figure["id"], str) for figure in piece["figures"]):
@@ -133,7 +177,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError):
         raise ConfigError(f"{path}: no piece of a measurement") from None
-    return piece
+    return dict(piece)
 
 
 def _command() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import binom
 
-from lilliput.statistics import RESAMPLES, Estimate
+from lilliput.statistics import RESAMPLES, Estimate, of_resamples
 
 
 def of_totals(theirs: Sequence[float], ours: Sequence[float], seed: int = 0) -> Estimate:
@@ -29,7 +29,7 @@ def of_totals(theirs: Sequence[float], ours: Sequence[float], seed: int = 0) -> 
     rounds = pairs.shape[1]
     drawn = np.random.default_rng(seed).integers(rounds, size=(RESAMPLES, rounds))
     sums = pairs[:, drawn].sum(axis=2)  # [2, resamples]
-    return _estimate(float(pairs[0].sum() / pairs[1].sum()), sums[0] / sums[1])
+    return of_resamples(float(pairs[0].sum() / pairs[1].sum()), sums[0] / sums[1])
 
 
 def of_medians(new: Sequence[float], old: Sequence[float], seed: int = 0) -> Estimate:
@@ -46,7 +46,7 @@ def of_medians(new: Sequence[float], old: Sequence[float], seed: int = 0) -> Est
         np.median(values[draw.integers(values.size, size=(RESAMPLES, values.size))], axis=1)
         for values in (first, second)
     ]
-    return _estimate(float(np.median(first) / np.median(second)), medians[0] / medians[1])
+    return of_resamples(float(np.median(first) / np.median(second)), medians[0] / medians[1])
 
 
 def of_quantile(values: Sequence[float], level: float) -> Estimate:
@@ -63,8 +63,3 @@ def of_quantile(values: Sequence[float], level: float) -> Estimate:
     return Estimate(
         float(np.quantile(ordered, level)), float(ordered[max(0, low - 1)]), float(ordered[min(n - 1, high)])
     )
-
-
-def _estimate(value: float, resampled: np.ndarray) -> Estimate:
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    return Estimate(value, float(low), float(high))

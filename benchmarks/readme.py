@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from lilliput import runs
-from lilliput.benchmarks import table
+from lilliput.benchmarks import pieces, table
 from lilliput.benchmarks.report import read_report
 from lilliput.errors import ConfigError, LilliputError
 
@@ -25,9 +25,9 @@ def block(report: Mapping[str, Any]) -> str:
     data, where = report["data"], report["machine"]
     threads = "1 thread" if report["threads"] == 1 else f"{report['threads']} threads"
     source = (
-        f"{data['n_test']:,} test texts of {data['name']}, one at a time on {threads} of {where['cpu']}, tokenizer "
-        "included. Intervals are 95%. Eager: the teacher in PyTorch. Int8: the teacher exported and quantized with "
-        "the libraries' defaults."
+        f"{data['n_test']:,} test texts of {data['name']}, one at a time on {threads} of {pieces.processor(where)}, "
+        "tokenizer included. Intervals are 95%. Eager: the teacher in PyTorch. Int8: the teacher exported and "
+        f"quantized with the libraries' defaults.{pieces.busy(where)}"
     )
     smoke = "**Smoke run: these figures count for nothing.**\n\n" if report["smoke"] else ""
     return f"{smoke}{table.markdown(report['models'])}\n\n{source}"

@@ -85,6 +85,8 @@ def check(config: DistillConfig) -> None:
 def _check_task(task: Task, config: DistillConfig, schedules: Sequence[Schedule]) -> None:
     """Raise :class:`ConfigError` for what does not work with this task's inputs or outputs."""
     kind = predictions.kind_of(task)
+    if not students.is_transformer(config.student) and task.head != "AutoModelForSequenceClassification":
+        raise ConfigError(f"--student {config.student}: answers once for a text, as {task.name} does not; use layers=N")
     if processes.count() > 1 and any(stage.reads_states for stage in schedules):
         raise ConfigError("--objective: layers are compared by one process only so far; start it without a launcher")
     if config.augment and task.new_tokens:
@@ -359,7 +361,7 @@ class Validation:
         ]
         settings = self.task.fit(found, self.split.targets)
         metrics = self.task.metrics(found, self.split.targets, self.names, settings)
-        distances = [float(np.square(a - b).mean()) for a, b in zip(outputs, self.teacher, strict=True)]
+        distances = [predictions.distance(self.kind, a, b) for a, b in zip(outputs, self.teacher, strict=True)]
         metrics["score"] = -float(np.mean(distances))
         if self.kind == "classes":
             metrics["agreement"] = float(np.mean(self._labels(outputs) == self.teacher_labels))

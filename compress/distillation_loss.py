@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lilliput import encoder
-from lilliput.compress import predictions, teachers
+from lilliput.compress import ancestry, predictions, teachers
 from lilliput.compress.mapping import layer_mapping
 from lilliput.compress.predictions import Kind, Rows
 from lilliput.compress.representations import Matching, Watched, check_blocks
@@ -50,7 +50,7 @@ class DistillationLoss:
     `WithTeacher` put them, or else are computed too.
 
     Args:
-        of: teachers: `Teacher`, or for losses of layers alone anything with a ``model``.
+        of: teachers: `Teacher`, or for losses of layers alone anything with a ``model`` and its ``fingerprint``.
         mean, deviation: of the training scores, for regression.
 
     Reference: Hinton, Vinyals & Dean 2015, section 2.
@@ -74,7 +74,10 @@ class DistillationLoss:
         self.scale = {"mean": mean, "deviation": deviation}
         self.reads_states = stage.reads_states
         if self.reads_states:
-            setattr(student, BESIDE, Matching(student, of[0].model, stage.config.mapping))
+            kept = ancestry.kept_of(student, of[0].fingerprint)
+            dimensions = None if kept is None else kept.dimensions
+            matching = Matching(student, of[0].model, stage.config.mapping, dimensions)
+            setattr(student, BESIDE, matching)
             self.ours, self.theirs = Watched(student), Watched(of[0].model)
 
     def __call__(self, model: Any, batch: dict[str, Tensor]) -> Tensor:

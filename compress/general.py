@@ -33,12 +33,19 @@ ENCODER = "sentence-embedding"
 """The task whose models are encoders without a head."""
 BATCH = 32
 
+UNREAD = (
+    *("initial_model", "unlabelled", "hard_label_weight", "augment", "augment_model", "augment_online"),
+    *("rounding", "slice_column"),
+)
+"""Settings of a distillation for a task, which do nothing here."""
+
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A teacher without a head."""
+    """A teacher without a head, and the fingerprint of its files."""
 
     model: Any
+    fingerprint: str
 
 
 def distill_general(config: DistillConfig, progress: Progress | None = None) -> dict[str, Any]:
@@ -72,6 +79,10 @@ def distill_general(config: DistillConfig, progress: Progress | None = None) -> 
 def check(config: DistillConfig) -> Schedule:
     """The one stage of a general distillation; raises :class:`ConfigError` where it can't be one."""
     students.check(config.student)
+    for name in UNREAD:
+        if (value := getattr(config, name)) != DistillConfig.model_fields[name].default:
+            flag = f"--{name.replace('_', '-')} {value}"
+            raise ConfigError(f"{flag}: has no part in a distillation on raw text; leave it out with --corpus")
     found = stages(config)
     if len(found) > 1 or len(config.teacher) > 1:
         flag = "--stage" if len(found) > 1 else "--teacher"
@@ -103,7 +114,9 @@ def _distill(
     student.requires_grad_(True)
     encoder.set_dropout(student, config.dropout)
     encoder.word_embeddings_of(student).weight.requires_grad_(config.train_embeddings)
-    objective = DistillationLoss(schedule, "vector", student, [Pretrained(teacher)], (1.0,))
+    objective = DistillationLoss(
+        schedule, "vector", student, [Pretrained(teacher, models.fingerprint(source, config.revision))], (1.0,)
+    )
     collate = Blocks(tokenizer.pad_token_id)
     student, best = loop.fit(
         student,

@@ -236,10 +236,15 @@ def _of_width(model: Any, hidden: int) -> Any:
     return narrow(encoder.keep_layers(model, range(whole.layers)), replace(whole, hidden=hidden, heads=heads))
 
 
+def sample_of(dataset: Dataset, seed: int) -> list[str]:
+    """Some training texts, as they come."""
+    texts = dataset.train.texts
+    return random.Random(f"{seed} timing").sample(texts, min(TIMED, len(texts)))
+
+
 def timed_texts(config: PruneConfig, tokenizer: Any, dataset: Dataset) -> list[str]:
     """Training texts to measure on; with ``--lengths`` texts of so many tokens, made of their words."""
-    texts = dataset.train.texts
-    sample = random.Random(f"{config.seed} timing").sample(texts, min(TIMED, len(texts)))
+    sample = sample_of(dataset, config.seed)
     if not config.lengths:
         return sample
     words = itertools.cycle(" ".join(sample).split())

@@ -14,8 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lilliput.tasks import IGNORED, Task
@@ -64,6 +66,26 @@ def unknown(kind: Kind, labels: int, tokens: int) -> dict[str, Any]:
     if kind == "score":
         return {"labels": float("nan")}
     return {"labels": {"classes": IGNORED, "labels": [float(IGNORED)] * labels, "tokens": [IGNORED] * tokens}[kind]}
+
+
+def distance(kind: Kind, one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Mean squared difference of two models' outputs for an input, in all that decides an answer.
+
+    What a softmax or a cosine does not see is left out: a number that is added to all logits of a choice, and the
+    length of a vector.
+
+    Args:
+        one, other: a row of a batch of outputs: ``[C]``, ``[1]``, ``[T, C]``, ``[T, 2]`` or ``[H]``.
+    """
+
+    def decisive(output: NDArray[np.float32]) -> NDArray[np.float32]:
+        if kind == "vector":
+            output = output / max(float(np.linalg.norm(output)), float(np.finfo(np.float32).tiny))
+        if kind in ("classes", "tokens", "span"):
+            output = output - output.mean(axis=0 if kind == "span" else -1, keepdims=True)
+        return output
+
+    return float(np.square(decisive(one) - decisive(other)).mean())
 
 
 def rows(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lilliput import classifier_head, encoder, machine, models, tasks
-from lilliput.compress import importance, outcome, surgery, vocabulary
+from lilliput.compress import ancestry, importance, outcome, surgery, vocabulary
 from lilliput.compress.calibration_texts import CalibrationTexts
 from lilliput.compress.distillation import distill_stage
 from lilliput.compress.evidence import Evidence
@@ -32,7 +32,6 @@ from lilliput.reporter import Reporter
 from lilliput.runs import Run, Stage, digest, write_json
 from lilliput.train import evaluate, sources
 from lilliput.train.data import Dataset
-from lilliput.types import PrunePlan
 
 TOLERANCE = 0.03
 """How far below its limit a measured cost may lie before the search tries again with a larger budget."""
@@ -45,9 +44,6 @@ DECIDED = 2
 
 _PLACES = ("out", "model", "teacher", "unlabelled", "save_every")
 """Settings that decide nothing of the outcome, but for what lies there."""
-
-_RECOVERY = ("objective", "unlabelled", "augment")
-"""Settings of `PruneConfig` that are those of the distillation, beside what all training has."""
 
 _PLANNED_BY = (
     *("per_layer", "importance", "calibration", "reconstruct", "precision", "threads", "lengths"),
@@ -162,9 +158,9 @@ class Pruning:
         self.planners[key] = planner
         found, spent = self._meet(goal, planner)
         shutil.rmtree(scratch, ignore_errors=True)
-        history = models.noted(model).get("dimensions"), models.noted(model).get("layers")
-        kept = _kept(found.plan, encoder.shape_of(model).hidden, *history)
-        models.note(found.model, **kept)
+        ancestry.note(found.model, model, self._fingerprint(source), found.plan, encoder.shape_of(model).hidden)
+        kept = ancestry.kept_of(found.model, self._fingerprint(self.config.model))
+        assert kept is not None  # all cuts of a run begin with its model
         write_json(folder / "plan.json", {"plan": asdict(found.plan), "family": _family(planner, goal)})
         pruning = {
             "target": goal.flag,
@@ -173,7 +169,7 @@ class Pruning:
             "unit": goal.cost_at(encoder.shape_of(found.model).hidden).unit,
             "unpruned_cost": goal.whole,
             "divergence": found.divergence,
-            "kept": kept,
+            "kept": {"layers": list(kept.layers), "dimensions": list(kept.dimensions)},
             "blocks": [asdict(shape) for shape in found.candidate.blocks],
             "calibration_texts": len(texts),
         }
@@ -241,9 +237,10 @@ class Pruning:
     def recover(self, run: Run, name: str, cut: Stage) -> Stage:
         """Distil the unpruned model into what was left of it."""
         config = _recovery(self.config, str(cut.folder), f"layers={cut.result['shape']['layers']}", run.folder)
-        kept = models.noted(self._load(str(cut.folder))[0]).get("layers")
+        (teacher,) = config.teacher
+        kept = ancestry.kept_of(self._load(str(cut.folder))[0], models.fingerprint(teacher, config.revision))
         if kept and any(stage.reads_states for stage in stages(config)):
-            config = config.model_copy(update={"mapping": ",".join(map(str, kept))})
+            config = config.model_copy(update={"mapping": ",".join(map(str, kept.layers))})
         return distill_stage(run, name, config, self.dataset, self.reporter.progress, cache=self.cache)
 
     def trim(self, run: Run, name: str, model: str) -> Stage:
@@ -323,12 +320,14 @@ class Pruning:
         return {"shape": asdict(encoder.shape_of(model)), "parameters": size, **found}
 
     def _identity(self, model: str) -> dict[str, Any]:
-        revision = self.config.revision if model == self.config.model else None
         return {
             **self.config.model_dump(mode="json", exclude=set(_PLACES)),
-            "model_fingerprint": models.fingerprint(model, revision),
+            "model_fingerprint": self._fingerprint(model),
             "data_fingerprint": self.dataset.fingerprint,
         }
+
+    def _fingerprint(self, model: str) -> str:
+        return models.fingerprint(model, self.config.revision if model == self.config.model else None)
 
     def _shown(self) -> dict[str, Any]:
         return self.config.model_dump(mode="json")
@@ -344,17 +343,6 @@ def _recovery(config: PruneConfig, initial: str, student: str, out: Path) -> Dis
     values |= {"train_embeddings": config.vocabulary is not None, "reconstruct": False}  # that is done already
     teacher = config.teacher or config.model
     return DistillConfig(**{**values, "teacher": (teacher,), "initial_model": initial, "student": student, "out": out})
-
-
-def _kept(plan: PrunePlan, hidden: int, dimensions: list[int] | None, layers: list[int] | None) -> dict[str, list[int]]:
-    """What stays of the model that was first pruned: blocks, and dimensions of the residual stream, by their numbers
-    there."""
-    before = list(range(hidden)) if dimensions is None else dimensions
-    blocks = list(range(len(plan.heads))) if layers is None else layers
-    return {
-        "layers": [blocks[i] for i in plan.layers],
-        "dimensions": before if plan.dimensions is None else [before[i] for i in plan.dimensions],
-    }
 
 
 def _nearness(spent: float, limit: float) -> tuple[bool, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lilliput import encoder, models
+from lilliput import encoder
 from lilliput.compress.mapping import LEARNED, LearnedMapping, layer_mapping
 from lilliput.compress.objectives import LayerStates, Objective
 from lilliput.errors import ConfigError
@@ -61,13 +61,13 @@ class Matching(nn.Module):
 
     ``hidden`` and ``embeddings`` project the student's states to the teacher's width (W_h and W_e of TinyBERT, Jiao et
     al. 2020, equations 8 and 9); they begin as a matrix with orthonormal columns, or as nothing where widths are equal.
-    A student that was pruned from its teacher is compared with the teacher's dimensions that it has kept.
+    A student that was pruned from its teacher is compared with the teacher's dimensions that it has kept: ``kept``.
     """
 
-    def __init__(self, student: Any, teacher: Any, mapping: str) -> None:
+    def __init__(self, student: Any, teacher: Any, mapping: str, kept: Sequence[int] | None = None) -> None:
         super().__init__()
         ours, theirs = (encoder.shape_of(model) for model in (student, teacher))
-        self.kept = kept_dimensions(student, theirs.hidden)
+        self.kept = list(kept) if kept and ours.hidden < theirs.hidden else None
         width = theirs.hidden if self.kept is None else len(self.kept)
         self.hidden = _projection(ours.hidden, width)
         self.embeddings = _projection(ours.hidden, width)
@@ -106,14 +106,6 @@ class Matching(nn.Module):
             return self.learned(torch.stack([torch.stack([compare(own, one) for one in theirs]) for own in ours]))
         pairs = zip(ours, self.layers, strict=True)
         return torch.stack([compare(own, teacher.layer(number)) for own, number in pairs]).mean()
-
-
-def kept_dimensions(student: Any, width: int) -> list[int] | None:
-    """The dimensions of a teacher of ``width`` that a student pruned from it has; None where it has all, or another
-    history."""
-    kept = models.noted(student).get("dimensions")
-    fits = kept and len(kept) == encoder.shape_of(student).hidden < width and max(kept) < width
-    return list(kept) if kept and fits else None
 
 
 def _projection(student: int, teacher: int) -> nn.Module:

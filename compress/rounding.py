@@ -29,6 +29,7 @@ from lilliput.config import DistillConfig
 from lilliput.errors import ConfigError
 from lilliput.export.precisions import QuantSpec
 from lilliput.export.quantize import SMALL
+from lilliput.train.loop import BESIDE
 
 Round = Callable[[Tensor], Tensor]
 
@@ -150,13 +151,14 @@ ROUNDED: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: RoundedLinear, nn.
 def rounded(model: nn.Module, rounding: Rounding | None) -> Iterator[None]:
     """Round the products and tables of a model while the context lasts; its weights and their names stay as they are.
 
-    Heads of at most `SMALL` weights stay exact, as in the graphs. None rounds nothing.
+    What the graph computes exactly stays exact (see `_exact`). None rounds nothing.
     """
     changed: list[Any] = []
     try:
-        for name, module in model.named_modules() if rounding else ():
-            small_head = not _in_encoder(model, name) and getattr(module, "weight", torch.empty(0)).numel() <= SMALL
-            if type(module) in ROUNDED and not small_head:
+        exact = _exact(model) if rounding else set[nn.Module]()
+        every: list[Any] = list(model.modules()) if rounding else []
+        for module in every:
+            if type(module) in ROUNDED and module not in exact:
                 kind = type(module)
                 module.__class__ = ROUNDED[kind]
                 module.rounding = rounding
@@ -168,7 +170,16 @@ def rounded(model: nn.Module, rounding: Rounding | None) -> Iterator[None]:
             del module.rounding
 
 
-def _in_encoder(model: nn.Module, name: str) -> bool:
-    """Whether a module is of the encoder's embeddings or layers, not of a head or pooler."""
-    prefix = getattr(model, "base_model_prefix", "")
-    return name.startswith((f"{prefix}.embeddings", f"{prefix}.encoder", f"{prefix}.transformer", "embeddings."))
+def _exact(model: nn.Module) -> set[nn.Module]:
+    """What is no part of the graph, and the layers of at most `SMALL` weights that read one row a text.
+
+    Those are a pooler and the head of a classifier of texts (see `lilliput.export.quantize.small_heads`); heads that
+    answer for every token are quantized, however small.
+    """
+    exact = set(getattr(model, BESIDE, nn.Module()).modules())
+    if type(model).__name__.endswith("ForSequenceClassification"):
+        base: Any = model.base_model
+        inner = set(base.modules()) - set((getattr(base, "pooler", None) or nn.Module()).modules())
+        layers = (module for module in model.modules() if isinstance(module, nn.Linear) and module not in inner)
+        exact |= {layer for layer in layers if layer.weight.numel() <= SMALL}
+    return exact

@@ -35,6 +35,7 @@ class Teacher:
 
     Attributes:
         model: in evaluation mode, without gradients.
+        fingerprint: of its files.
         store: its outputs on the windows that it has read.
 
     Raises:
@@ -56,7 +57,8 @@ class Teacher:
             order = models.match_labels(self.model, dataset.label_names, source)
             classifier_head.reorder_labels(self.model, order)
         self.model.requires_grad_(False).eval().to(loop.pick_device(config.device))
-        self._identity = [models.fingerprint(source, revision), order, config.max_length, task.name]
+        self.fingerprint = models.fingerprint(source, revision)
+        self._identity = [self.fingerprint, order, config.max_length, task.name]
         self._cache = cache
         self.exact = self._store(bf16=False)
         self.bf16 = precision.autocasts(next(self.model.parameters()).device, cache)

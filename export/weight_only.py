@@ -20,16 +20,13 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from lilliput.export.quantize import excluded, quiet, small_heads, with_products
 
-BLOCK_SIZES = (16, 32, 64, 128, 256)
-"""Weights that share a scale."""
-
 
 def quantize_weights(source: Path, target: Path, *, bits: int, block_size: int, kept: Collection[str] = ()) -> None:
     """Write ``source`` with its matrices and tables in ``bits`` bits.
 
     Args:
         bits: 4 or 8.
-        block_size: one of `BLOCK_SIZES`.
+        block_size: weights that share a scale, one of :data:`lilliput.config.base.BlockSize`.
         kept: names of operators that stay in float32.
     """
     left = [*excluded(kept), *small_heads(source)]

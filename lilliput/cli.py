@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 import lilliput
 from lilliput import processes
 from lilliput.commands import compressing, data, measuring, searching, serving, shipping, training, using
+from lilliput.commands.defaults import show_defaults
 from lilliput.shell import message_of
 
 app = typer.Typer(
@@ -44,6 +46,8 @@ app.command()(using.doctor)
 data_app.command("fetch")(data.fetch)
 data_app.command("check")(data.check)
 tokenizer_app.command("train")(training.train_tokenizer)
+for group in (app, data_app, tokenizer_app):
+    show_defaults(group)
 
 
 @app.callback(invoke_without_command=True)
@@ -57,6 +61,9 @@ def main() -> None:
     """Run the command line: an error that a user can mend is one message and exit code 2, never a traceback."""
     if processes.count() > 1:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else every process warns of what is as it should be
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where a caller put something else there, or closed it
+            stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks is shown as an escape
     try:
         app()
     except Exception as error:

@@ -19,6 +19,7 @@ from typing import Any
 
 from lilliput import __version__
 from lilliput.errors import BundleError, IntegrityError
+from lilliput.guards.strict_json import unique
 
 MANIFEST = "lilliput.json"
 FORMAT = 2
@@ -98,7 +99,7 @@ def parse(raw: bytes, path: Path) -> Manifest:
         BundleError: the format is not the one of this version, or a field is wrong.
     """
     try:
-        content = json.loads(raw.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        content = json.loads(raw.decode("ascii"), object_pairs_hook=unique, parse_constant=_no_constant)
         if not isinstance(content, dict):
             raise ValueError("not a JSON object")
         digest = content.pop("digest", None)
@@ -123,13 +124,6 @@ def parse(raw: bytes, path: Path) -> Manifest:
 
 def _canonical(content: Any) -> bytes:
     return (json.dumps(content, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key appears twice")
-    return result
 
 
 def _no_constant(name: str) -> Any:

@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from lilliput import encoder, processes, tasks
+from lilliput.config.base import MAX_LENGTH
 from lilliput.errors import ConfigError, ModelError
 from lilliput.tasks import Task
 
 
 def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
-    """The fast tokenizer of a folder or Hub id."""
+    """The fast tokenizer of a folder or Hub id.
+
+    Raises:
+        ModelError: it has none that can be used, or none that knows a word.
+    """
     from transformers import AutoTokenizer
 
     _check_folder(source, ("config.json", "tokenizer_config.json"))
@@ -34,6 +39,7 @@ def load_tokenizer(source: str | Path, revision: str | None = None) -> Any:
         raise ModelError(
             f"{source}: the tokenizer has no tokenizer.json; convert it with transformers' fast tokenizers first"
         )
+    tokenizer.padding_side = "right"  # where labels of tokens, and what a teacher says of them, are padded
     return tokenizer
 
 
@@ -67,7 +73,11 @@ def load_for(task: Task, source: str | Path, labels: Sequence[str], revision: st
 
 
 def load_finetuned(task: Task, source: str | Path, revision: str | None = None) -> Any:
-    """A model as it was fine-tuned for ``task``; refuses a checkpoint that has no trained head."""
+    """A model as it was fine-tuned for ``task``.
+
+    Raises:
+        ModelError: there is no such model, or its head was not trained for this task.
+    """
     _check_folder(source)
     config = _load_config(source, revision)
     heads = config.architectures or []
@@ -225,7 +235,10 @@ def check_length(model: Any, max_length: int) -> None:
     """Raise :class:`ConfigError` when ``max_length`` exceeds the positions that the model has."""
     longest = encoder.longest_input(model)
     if max_length > longest:
-        raise ConfigError(f"--max-length {max_length}: this model reads at most {longest} tokens")
+        origin = ", the default" if max_length == MAX_LENGTH else ""
+        raise ConfigError(
+            f"--max-length {max_length}{origin}: this model reads at most {longest} tokens; give --max-length {longest}"
+        )
 
 
 def _facts(config: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lilliput import processes
-from lilliput.errors import RunError
+from lilliput.errors import LilliputError, RunError
 from lilliput.folders import fsync
 
 FORMAT = 1
@@ -43,6 +43,15 @@ FORMAT = 1
 
 HEARTBEAT = 5.0
 """Seconds between two records of the time that a stage has taken."""
+
+NO_WORK = frozenset(
+    {
+        *(".lock", "run.json", "config.yaml", "progress.json"),  # of every run and stage
+        *("time.json", "trials.jsonl", "precision.json"),  # what a search and a teacher begin with
+        *("training.arrow", "held-out.arrow", "held-out.jsonl"),  # of a corpus, which is read from its start again
+    }
+)
+"""Files without a work that a later call could go on with, where no stage is finished."""
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +108,39 @@ def append_log(path: Path, event: str, /, **fields: Any) -> None:
 
 
 @dataclass(frozen=True)
+class Beginning:
+    """What was there before a run began.
+
+    Attributes:
+        missing: of its folder and those above it.
+        there: names in the folder.
+    """
+
+    folder: Path
+    missing: tuple[Path, ...]
+    there: frozenset[str]
+
+    @classmethod
+    def of(cls, folder: Path) -> Beginning:
+        """The state of ``folder`` now."""
+        missing = tuple(path for path in (folder, *folder.parents) if not path.exists())
+        return cls(folder, missing, frozenset() if missing else frozenset(path.name for path in folder.iterdir()))
+
+    def take_back(self) -> None:
+        """Remove what the run has made, and nothing that was there before; nothing at all where there is work in it."""
+        log = self.folder / "log.jsonl"
+        with suppress(OSError):  # another process has put something there, or the disk fails: it is a run, then
+            made = [path for path in self.folder.iterdir() if path.name not in self.there]
+            if any(_is_work(file) for path in made for file in (path, *path.rglob("*")) if file != log):
+                return
+            made.sort(key=lambda path: (path.name == ".lock", path.name == "run.json"))  # a run, held, to the end
+            for path in made:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            for path in self.missing:
+                path.rmdir()
+
+
+@dataclass(frozen=True)
 class Stage:
     """A finished stage of a run: where it is, what identifies it, what it found, and how long it took."""
 
@@ -114,19 +156,23 @@ class Run:
     """A run folder, held by one command at a time.
 
     Use as a context manager. Raises :class:`RunError` if another command holds the folder, or if the folder holds
-    something that is not a run of this kind.
+    something that is not a run of this kind. A run that ends with a :class:`LilliputError` before there is any work to
+    go on with leaves nothing behind: the command was refused, and the folder is free for another one.
     """
 
     def __init__(self, folder: str | Path, kind: str) -> None:
         self.folder = Path(folder)
         self.kind = kind
         self._lock = FileLock(str(self.folder / ".lock"))
+        self._began: Beginning | None = None  # of a run that this process began; None where it goes on with one
 
     def __enter__(self) -> Run:
         processes.on_main(self._hold)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *failure: object) -> None:
+        if self._began and any(isinstance(fault, LilliputError) for fault in failure):
+            self._began.take_back()
         self._lock.release()
 
     def _hold(self) -> None:
@@ -135,6 +181,7 @@ class Run:
             raise RunError(f"{self.folder} is a file; --out must name a folder")
         if self.folder.is_dir() and not marker.exists() and not all(map(_is_ours, self.folder.iterdir())):
             raise RunError(f"{self.folder} exists and is not a Lilliput run; give --out an empty or a new folder")
+        beginning = Beginning.of(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -147,6 +194,7 @@ class Run:
             raise RunError(
                 f"{self.folder} is in use by another process; wait for it, or choose another --out"
             ) from None
+        self._began = None if marker.exists() else beginning
         try:
             if marker.exists():
                 self._check_marker(marker)
@@ -217,7 +265,7 @@ class Run:
             seconds = seconds_before + time.monotonic() - began
             _write_progress(partial, key, seconds)
 
-        with _beating(note_time):
+        with beating(note_time):
             result = work(partial)
             processes.gather(None)  # nobody reads the partial stage any more
         return processes.on_main(lambda: self._end(name, key, result, seconds))
@@ -281,7 +329,7 @@ class Run:
 
 
 @contextmanager
-def _beating(write: Callable[[], None]) -> Iterator[None]:
+def beating(write: Callable[[], None]) -> Iterator[None]:
     """Call ``write`` every few seconds and at the end, so that a kill loses little of the time already spent."""
     stop = threading.Event()
 
@@ -302,6 +350,11 @@ def _beating(write: Callable[[], None]) -> Iterator[None]:
 def _is_ours(path: Path) -> bool:
     """Whether a run that was killed at its very start may have left ``path``, before it wrote ``run.json``."""
     return path.name == ".lock" or path.name.startswith(".run.json.")
+
+
+def _is_work(path: Path) -> bool:
+    """Whether ``path`` may hold something that a later call goes on with."""
+    return path.is_file() and path.name not in NO_WORK and path.stat().st_size > 0
 
 
 def _flush(folder: Path) -> None:

@@ -42,6 +42,9 @@ SMOKE = 256
 PIECE = 256
 """Inputs that are tokenized at a time."""
 
+MOST = 1024
+"""Threads, and workers: more of them can take a machine down, and help none."""
+
 
 def load(
     bundle: str | os.PathLike[str],
@@ -66,7 +69,7 @@ def load(
         require_signature: PEM file with a public key, by whose private half the bundle must be signed.
 
     Raises:
-        ConfigError: ``threads`` or ``workers`` is not a whole number above zero, or a provider can't be had here.
+        ConfigError: ``threads`` or ``workers`` is no whole number from 1 to 1024, or a provider can't be had here.
         BundleError: there is no bundle, it lacks the precision, or its graph or tokenizer can't be used.
         IntegrityError: a file differs from the manifest, or the bundle is not signed as required, and nothing of it was
             parsed; or a file holds what no bundle may hold.
@@ -74,9 +77,9 @@ def load(
     """
     if not isinstance(bundle, (str, os.PathLike)):
         raise ConfigError(f"bundle: expected the path of a folder, got {type(bundle).__name__}")
-    _require_positive("threads", threads)
+    require_count("threads", threads)
     workers = max(1, usable_cores() // threads) if workers is None else workers
-    _require_positive("workers", workers)
+    require_count("workers", workers)
     opened = Bundle.open(hub.folder_of(bundle, revision), require_signature=require_signature)
     graphs = opened.manifest.graphs
     chosen = precision or ("int8" if "int8" in graphs else "fp32")
@@ -391,6 +394,7 @@ def task_of(manifest: Manifest, path: Path) -> Task:
     return task
 
 
-def _require_positive(name: str, value: object) -> None:
-    if type(value) is not int or value < 1:
-        raise ConfigError(f"{name}: expected a whole number above zero, got {value!r}")
+def require_count(name: str, value: object) -> None:
+    """Raise `ConfigError` unless ``value``, which a user calls ``name``, is a whole number from 1 to `MOST`."""
+    if type(value) is not int or not 1 <= value <= MOST:
+        raise ConfigError(f"{name}: expected a whole number from 1 to {MOST}, got {value!r}")

@@ -6,9 +6,12 @@ import contextlib
 import errno
 import importlib.util
 import json
+import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 
@@ -25,16 +28,75 @@ TOOLKIT = (
 DISK_FULL = "the disk is full; free some space and run the command again"
 
 
+_STREAMS = {"/dev/stdout": "/dev/fd/1", "/dev/stderr": "/dev/fd/2"}
+
+
 def lines_of_standard_input() -> list[str]:
     """One text a line.
 
     Raises:
-        InputError: it is not UTF-8.
+        InputError: there is none, or a line is not UTF-8.
+    """
+    found: list[str] = []
+    for number, line in enumerate([] if sys.stdin is None else sys.stdin.buffer, start=1):
+        try:
+            found.append(line.decode("utf-8").rstrip("\r\n"))
+        except UnicodeDecodeError:
+            raise InputError(f"standard input:{number}: not UTF-8 text") from None
+    if not found:
+        raise InputError(
+            "standard input: there is nothing to read; give texts as arguments, or one a line on standard input, or a "
+            "file with --in"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def written(flag: str, path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """The file that a flag names, open for writing: it appears when all is written, or not at all.
+
+    Its folder is made where there is none. A symbolic link stays, and what it leads to is replaced. A pipe or a device
+    is written to as it is.
+
+    Args:
+        mode: ``w`` for text, ``wb`` for bytes.
+
+    Raises:
+        ConfigError: the file can't be written.
     """
     try:
-        return [line.rstrip("\n") for line in sys.stdin]
-    except UnicodeDecodeError:
-        raise InputError("standard input: not UTF-8 text") from None
+        if path.is_dir():
+            raise ConfigError(f"{flag} {path}: a folder; name a file")
+        with _opened(path, mode, {} if "b" in mode else {"encoding": "utf-8", "newline": ""}) as file:
+            yield file
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise ConfigError(f"{flag} {path}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _opened(path: Path, mode: str, how: dict[str, Any]) -> Iterator[IO[Any]]:
+    name = str(path.absolute())
+    # What is open already goes on where it is: a shell may have directed it to a file that others write to as well.
+    if stream := re.fullmatch(r"/dev/fd/(\d{1,5})", _STREAMS.get(name, name)):
+        with os.fdopen(os.dup(int(stream[1])), mode, **how) as file:
+            yield file
+        return
+    if path.exists() and not path.is_file():
+        with path.open(mode, **how) as file:
+            yield file
+        return
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open(mode, **how) as file:
+            yield file
+        temporary.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_result(path: Path, value: Any) -> None:
@@ -43,18 +105,8 @@ def write_result(path: Path, value: Any) -> None:
     Raises:
         ConfigError: the file can't be written.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise ConfigError(f"--json {path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with written("--json", path) as file:
+        file.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def message_of(error: Exception) -> str | None:
@@ -105,5 +157,6 @@ def finish(result: dict[str, Any], json_file: Path | None, line: str | None = No
         return
     if line:
         sys.stdout.write(line + "\n")
+        sys.stdout.flush()  # what --json writes may go to the same place
     if json_file:
         write_result(json_file, result)

@@ -95,13 +95,6 @@ def check(bundle: Path, manifest: bytes, key: Path) -> None:
         ) from error
 
 
-def verify_signature(bundle: Path, key: Path) -> None:
-    """`check` the manifest that is in a folder."""
-    from lilliput.bundle import Bundle
-
-    Bundle.open(bundle, require_signature=key)
-
-
 def _private_key(path: Path) -> Ed25519PrivateKey:
     serialization, ed25519 = _library()
     data = _read(path)

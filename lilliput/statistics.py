@@ -7,6 +7,10 @@ References:
     Wilson 1927, "Probable inference, the law of succession, and statistical inference".
     McNemar 1947, "Note on the sampling error of the difference between correlated proportions".
     Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile intervals).
+    Newcombe 1998, "Improved confidence intervals for the difference between binomial proportions based on paired data",
+        method 10.
+    Donner and Zou 2012, "Closed-form confidence intervals for functions of the normal mean and standard deviation",
+        Statistical Methods in Medical Research 21 (the same for a ratio).
     Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural Networks" (expected calibration error).
     Kott 2001, "The delete-a-group jackknife", Journal of Official Statistics 17.
 """
@@ -22,6 +26,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binom, binomtest, t
 
 RESAMPLES = 10_000
+FEW = 50
+"""Items on which two models differ in being right, below which resampling them gives intervals that are too short: with
+none it would give no width at all. Intervals are put together from both models' own there."""
 Z95 = 1.959963984540054  # the 97.5% quantile of the normal distribution
 
 
@@ -41,7 +48,11 @@ def accuracy(correct: ArrayLike) -> Estimate:
     (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n). It stays inside [0, 1] and needs no resampling.
     """
     hits = _flags(correct)
-    n, p = len(hits), float(hits.mean())
+    return _share(int(hits.sum()), len(hits))
+
+
+def _share(k: int, n: int) -> Estimate:
+    p = k / n
     centre = p + Z95**2 / (2 * n)
     half = Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n * n))
     scale = 1 + Z95**2 / n
@@ -51,24 +62,37 @@ def accuracy(correct: ArrayLike) -> Estimate:
 def retained(student: ArrayLike, teacher: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Estimate | None:
     """Student's accuracy over the teacher's on the same items, with a paired bootstrap interval.
 
+    With few differences (see `FEW`) the interval is made of Wilson's for both accuracies p and q, [l, u] and [m, v],
+    and their correlation c: its lower end is (A - sqrt(A² - l v (2p - l) (2q - v))) / (v (2q - v)), where
+    A = p q - c (p - l) (v - q), and its upper end likewise with the other ends and a plus.
+
     Returns None where the teacher has no correct answer: there is nothing to retain.
     """
     ours, theirs = _pair(student, teacher)
     if not theirs.any():
         return None
+    if (ours != theirs).sum() < FEW:
+        return _few_retained(ours, theirs)
     both, only_ours, only_theirs = _resampled(ours, theirs, resamples, seed)
     # A resample without any correct teacher answer has no ratio; it can only happen with a handful of items.
     teacher_hits = both + only_theirs
     usable = teacher_hits > 0
     ratios = (both + only_ours)[usable] / teacher_hits[usable]
-    return _interval(float(ours.sum() / theirs.sum()), ratios)
+    return of_resamples(float(ours.sum() / theirs.sum()), ratios)
 
 
 def difference(ours: ArrayLike, theirs: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
-    """Accuracy of ours minus accuracy of theirs on the same items, with a paired bootstrap interval."""
+    """Accuracy of ours minus accuracy of theirs on the same items, with a paired bootstrap interval.
+
+    With few differences (see `FEW`) the interval is made of Wilson's for both accuracies p and q, [l, u] and [m, v],
+    and their correlation c: p - q - sqrt((p - l)² - 2 c (p - l) (v - q) + (v - q)²) is its lower end, and the upper one
+    is likewise that of the other ends.
+    """
     first, second = _pair(ours, theirs)
+    if (first != second).sum() < FEW:
+        return _few_difference(first, second)
     _, only_ours, only_theirs = _resampled(first, second, resamples, seed)
-    return _interval(float(first.mean() - second.mean()), (only_ours - only_theirs) / len(first))
+    return of_resamples(float(first.mean() - second.mean()), (only_ours - only_theirs) / len(first))
 
 
 def mcnemar(ours: ArrayLike, theirs: ArrayLike) -> float:
@@ -84,7 +108,11 @@ def mcnemar(ours: ArrayLike, theirs: ArrayLike) -> float:
 
 
 def agreement(ours: ArrayLike, theirs: ArrayLike) -> float:
-    """Share of items on which two models give the same label."""
+    """Share of items on which two models give the same label.
+
+    Raises:
+        ValueError: the lists are of different lengths, or empty.
+    """
     first, second = np.asarray(ours), np.asarray(theirs)
     if first.shape != second.shape or first.ndim != 1 or not len(first):
         raise ValueError(f"two lists of labels of one length are needed, not {first.shape} and {second.shape}")
@@ -100,6 +128,9 @@ def calibration_error(probabilities: ArrayLike, gold: ArrayLike, bins: int = 15)
     Args:
         probabilities: [n, labels], rows sum to 1.
         gold: [n] label indices.
+
+    Raises:
+        ValueError: the shapes are others, or there are no items.
     """
     table, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(gold)
     if table.ndim != 2 or truth.shape != (len(table),) or not len(table):
@@ -207,11 +238,54 @@ def _resampled(
     directly: the same distribution, without n x resamples random numbers.
     """
     n = len(ours)
-    cells = np.array([(ours & theirs).sum(), (ours & ~theirs).sum(), (~ours & theirs).sum(), (~ours & ~theirs).sum()])
+    cells = np.array(_cells(ours, theirs))
     counts = np.random.default_rng(seed).multinomial(n, cells / n, size=resamples)  # [resamples, 4]
     return counts[:, 0], counts[:, 1], counts[:, 2]
 
 
-def _interval(value: float, resampled: NDArray[np.float64]) -> Estimate:
+def _few_retained(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Estimate:
+    p, q, c = accuracy(ours), accuracy(theirs), _correlation(ours, theirs)
+    value = p.value / q.value
+
+    def end(own: float, other: float, sign: int) -> float:
+        middle = p.value * q.value - c * abs(p.value - own) * abs(q.value - other)
+        under = other * (2 * q.value - other)
+        if under <= 0:  # of the lower end alone, where the teacher's accuracy is small and uncertain
+            return 0.0
+        root = middle**2 - own * other * (2 * p.value - own) * (2 * q.value - other)
+        return (middle + sign * math.sqrt(max(0.0, root))) / under
+
+    return Estimate(value, end(p.low, q.high, -1), end(p.high, q.low, 1))
+
+
+def _few_difference(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Estimate:
+    p, q, c = accuracy(ours), accuracy(theirs), _correlation(ours, theirs)
+    value = p.value - q.value
+
+    def far(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one**2 - 2 * c * one * other + other**2))
+
+    low, high = far(p.value - p.low, q.high - q.value), far(p.high - p.value, q.value - q.low)
+    return Estimate(value, value - low, value + high)
+
+
+def _correlation(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
+    """Of being right, with Newcombe's correction for continuity where it is positive; 0 where one never differs."""
+    a, b, c, d = _cells(ours, theirs)
+    spread = float(a + b) * float(c + d) * float(a + c) * float(b + d)
+    agreeing = float(a * d - b * c)
+    agreeing = max(0.0, agreeing - len(ours) / 2) if agreeing > 0 else agreeing
+    return agreeing / math.sqrt(spread) if spread else 0.0
+
+
+def _cells(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Items that both, only ours, only theirs and neither answer correctly."""
+    counts = ((ours & theirs).sum(), (ours & ~theirs).sum(), (~ours & theirs).sum(), (~ours & ~theirs).sum())
+    both, only_ours, only_theirs, neither = map(int, counts)
+    return both, only_ours, only_theirs, neither
+
+
+def of_resamples(value: float, resampled: NDArray[np.float64]) -> Estimate:
+    """A value with the interval from the 2.5% to the 97.5% point of what resampling gave."""
     low, high = np.quantile(resampled, [0.025, 0.975])
     return Estimate(value, float(low), float(high))

@@ -43,7 +43,20 @@ def measure(
     gates: Sequence[Mapping[str, Any]] = (),
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """The report on bundles, the first of which is the teacher, and on what they are compared with."""
+    """The report on bundles, the first of which is the teacher, and on what they are compared with.
+
+    Args:
+        bundles: folders, by name.
+        dataset: its test split is read; TF-IDF learns from its training split.
+        folder: of what the measurement needs on disk.
+        run, title, smoke, gates: of `report.build_report`.
+        threads: of each model.
+        rounds: in which the models take turns.
+        limit: test texts at most; all by default.
+
+    Raises:
+        ConfigError: the first bundle is no teacher of these labels, or the data have others.
+    """
     test = dataset.test if limit is None else dataset.subset(test=limit, seed=seed).test
     found = [contenders.find(f"{name}={path}", dataset.label_names) for name, path in bundles.items()]
     train = tfidf.write_train(dataset.train.texts, dataset.train.labels, folder / "tfidf-train.json")

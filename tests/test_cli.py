@@ -40,7 +40,7 @@ def run(monkeypatch, capfd):
 
     def run(*arguments, stdin=""):
         monkeypatch.setattr(sys, "argv", ["lilliput", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         capfd.readouterr()
         try:
             cli.main()
@@ -155,14 +155,14 @@ def test_wrong_usage_is_exit_code_2_without_a_traceback(run, arguments):
         ("export --out OUT --data DATA --model ./nowhere", "./nowhere: no such folder"),
         ("export --out OUT --data DATA --model MODEL --max-length 41", "--max-length 41: this model reads at most 40"),
         ("export --out OUT --data DATA --model MODEL --precisions int8", "--precisions: must include fp32"),
-        ("benchmark --out OUT --data DATA", "bundles is missing"),
+        ("benchmark --out OUT --data DATA", "BUNDLES is missing"),
         ("benchmark DATA --out OUT --data DATA", "lilliput.json: missing"),
         ("predict ./nowhere text", "nowhere: no such folder"),
         ("predict DATA text", "holds neither lilliput.json, as a bundle does, nor config.json"),
         ("predict MODEL text --precision int8", "is a Hugging Face model, which does not take it"),
         ("predict BUNDLE text --question other", "--question: "),
         ("predict BUNDLE text --precision fp8", "no fp8 graph"),
-        ("predict BUNDLE text --threads 0", "threads"),
+        ("predict BUNDLE text --threads 1025", "--threads: expected a whole number from 1 to 1024, got 1025"),
         ("verify ./nowhere", "nowhere: no such folder"),
         ("data check nowhere.csv", "nowhere.csv does not exist"),
         (
@@ -298,7 +298,7 @@ def test_texts_that_are_no_utf_8(tiny_bundle, monkeypatch, capfd):
     with pytest.raises(SystemExit) as ending:
         cli.main()
     assert ending.value.code == 2
-    assert capfd.readouterr().err.strip() == "error: standard input: not UTF-8 text"
+    assert capfd.readouterr().err.strip() == "error: standard input:2: not UTF-8 text"
 
 
 # --- interruption ----------------------------------------------------------------------------------------------------

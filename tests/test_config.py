@@ -23,6 +23,7 @@ from lilliput.config import (
     FinetuneConfig,
     PretrainConfig,
     QuantizeConfig,
+    ServeConfig,
     TokenizerConfig,
     build,
 )
@@ -205,6 +206,14 @@ def test_an_empty_file_says_nothing(write):
             "(got ('int8',))",
         ),
         (ExportConfig, {"precisions": ("fp32", "int4")}, "--precisions: input should be 'fp32' or 'int8' (got 'int4')"),
+        (BenchmarkConfig, {}, "BUNDLES is missing; --out is missing"),
+        (
+            BenchmarkConfig,
+            {"bundles": ()},
+            "BUNDLES: list should have at least 1 item after validation, not 0 (got ())",
+        ),
+        (ServeConfig, {"model": ""}, "MODEL: string should have at least 1 character (got '')"),
+        (DataConfig, {"data": ""}, "DATA: string should have at least 1 character (got '')"),
         (
             DistillConfig,
             {"initial_layers": ("1", "x")},
@@ -219,7 +228,7 @@ def test_an_empty_file_says_nothing(write):
     ],
 )
 def test_a_wrong_flag_is_named_with_what_it_may_be(kind, flags, message):
-    needed = {} if message.endswith("missing") else NEEDED[kind]
+    needed = {} if message.endswith("missing") else NEEDED.get(kind, {})
     with pytest.raises(ConfigError) as caught:
         build(kind, **{**needed, **flags})
     assert str(caught.value) == message

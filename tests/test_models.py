@@ -278,8 +278,10 @@ def test_a_fingerprint_follows_the_files_and_not_the_place(copy):
 def test_a_length_beyond_the_positions_is_refused(encoders):
     model = encoders.classifier("bert")
     models.check_length(model, 40)
-    with pytest.raises(ConfigError, match="--max-length 41: this model reads at most 40 tokens"):
+    with pytest.raises(ConfigError, match="--max-length 41: this model reads at most 40 tokens; give --max-length 40"):
         models.check_length(model, 41)
+    with pytest.raises(ConfigError, match="--max-length 128, the default: this model reads at most 40 tokens"):
+        models.check_length(model, 128)
 
 
 def test_logits_do_not_depend_on_batches(checkpoint):

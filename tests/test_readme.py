@@ -167,5 +167,5 @@ def test_the_tables_are_those_of_the_committed_results():
     page = ROOT / "docs" / "demo.md"
     text = page.read_text(encoding="utf-8")
     assert readme.updated(text, "demo", report.read_report(RESULTS), page) == text
-    found = targets.headline(targets.points_of(RESULTS.parent))
+    found = targets.headline(targets.points_of(RESULTS.parent), targets.speeds_of(RESULTS.parent))
     assert readme.replaced(README, targets.HEADLINE, found, ROOT / "README.md") == README

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lilliput import statistics
 
@@ -33,18 +34,48 @@ def test_retained_is_the_ratio_of_the_two_accuracies() -> None:
     assert found.low < 5 / 8 < found.high
 
 
-def test_retained_of_a_model_against_itself_has_no_uncertainty() -> None:
-    # Paired: whatever is drawn, both are right on the same items. An unpaired bootstrap would give an interval.
-    answers = flags("1101101110")
-    found = statistics.retained(answers, answers)
-    assert found == statistics.Estimate(1.0, 1.0, 1.0)
+def cells(both: int, only_ours: int, only_theirs: int, neither: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Items of which so many are answered correctly by both, only ours, only theirs and neither."""
+    counts = (both, only_ours, only_theirs, neither)
+    return np.repeat([True, True, False, False], counts), np.repeat([True, False, True, False], counts)
+
+
+@pytest.mark.parametrize("counts", [(36, 12, 2, 0), (18, 0, 3, 29), (54, 0, 0, 0)])
+def test_few_differences_are_judged_by_newcombe_s_method_10(counts: tuple[int, int, int, int]) -> None:
+    found = statistics.difference(*cells(*counts))
+    # The first is the example of his table; the others are from an independent computation of his formulas.
+    expected = {36: (0.0569, 0.3404), 18: (-0.1349, 0.0160), 54: (-0.0664, 0.0664)}[counts[0]]
+    assert (found.low, found.high) == pytest.approx(expected, abs=5e-5)
+
+
+def test_agreeing_on_few_items_proves_little_and_on_many_much() -> None:
+    few, many = (statistics.retained(*cells(9 * n, 0, 0, n)) for n in (5, 500))
+    assert few is not None
+    assert many is not None
+    assert few.value == many.value == 1.0
+    assert few.low < 0.95 < 1.05 < few.high
+    assert 0.995 < many.low < 1.0 < many.high < 1.005
+
+
+def test_a_share_of_few_items_is_not_taken_for_proven() -> None:
+    # 97% are asked for and 96.9% are retained: of samples of 60 at most 2.5% may say that more is proven (1% more here
+    # for chance).
+    rng = np.random.default_rng(0)
+    shares = np.array([0.88 - 0.02 - 0.88 * 0.031, 0.02, 0.02 + 0.88 * 0.031, 0.12 - 0.02])
+    proven = 0
+    for counts in rng.multinomial(60, shares, size=600):
+        found = statistics.retained(*cells(*counts))
+        assert found is not None
+        proven += found.low >= 0.97
+    assert proven <= 600 * 0.035
 
 
 def test_retained_interval_matches_drawing_the_items_one_by_one() -> None:
     rng = np.random.default_rng(7)
-    teacher = rng.random(400) < 0.88
-    student = np.where(rng.random(400) < 0.93, teacher, ~teacher)
-    drawn = rng.integers(0, 400, size=(4000, 400))
+    teacher = rng.random(900) < 0.88
+    student = np.where(rng.random(900) < 0.93, teacher, ~teacher)
+    assert (student != teacher).sum() >= statistics.FEW
+    drawn = rng.integers(0, 900, size=(4000, 900))
     ratios = student[drawn].sum(axis=1) / teacher[drawn].sum(axis=1)
     low, high = np.quantile(ratios, [0.025, 0.975])
     found = statistics.retained(student, teacher)
@@ -54,7 +85,7 @@ def test_retained_interval_matches_drawing_the_items_one_by_one() -> None:
 
 
 def test_retained_is_seeded() -> None:
-    a, b = flags("1110110000"), flags("1111111100")
+    a, b = cells(300, 40, 60, 20)
     assert statistics.retained(a, b, seed=3) == statistics.retained(a, b, seed=3)
 
 
@@ -65,8 +96,9 @@ def test_nothing_to_retain_where_the_teacher_is_never_right() -> None:
 def test_difference_is_in_accuracy() -> None:
     found = statistics.difference(flags("1100"), flags("1111"))
     assert found.value == pytest.approx(-0.5)
-    # only "theirs" cells differ: the difference is -Binomial(4, 1/2)/4, whose 2.5% and 97.5% quantiles are -1 and 0.
-    assert (found.low, found.high) == (-1.0, 0.0)
+    many = statistics.difference(*cells(200, 0, 200, 0))
+    # only "theirs" cells differ: the difference is -Binomial(400, 1/2)/400, which has a deviation of 1/40.
+    assert (many.low, many.high) == pytest.approx((-0.5 - 1.96 / 40, -0.5 + 1.96 / 40), abs=0.004)
 
 
 def test_mcnemar_is_the_exact_binomial_test() -> None:

@@ -118,12 +118,17 @@ def config(architecture: str, labels: tuple[str, ...] | None = LABELS, layers: i
 
 def classifier(architecture: str, seed: int = 0, **changes: Any) -> Any:
     """A random classifier, in evaluation mode, the same one for the same arguments."""
+    return with_head(architecture, "AutoModelForSequenceClassification", seed, **changes)
+
+
+def with_head(architecture: str, head: str, seed: int = 0, **changes: Any) -> Any:
+    """The same with the head of any of transformers' auto classes; plain ``AutoModel`` has none."""
     import torch
-    from transformers import AutoModelForSequenceClassification
+    import transformers
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return AutoModelForSequenceClassification.from_config(config(architecture, **changes)).eval()
+        return getattr(transformers, head).from_config(config(architecture, **changes)).eval()
 
 
 def save(folder: Path, architecture: str, word_piece: Any, **changes: Any) -> Path:

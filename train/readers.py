@@ -3,6 +3,7 @@ bucket rule."""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,10 @@ _STEMS = {
     "unlabelled": ("unlabelled", "unlabeled", "transfer"),
 }
 OVERLAP = "text in two splits"
+MISSING = frozenset({"nan", "null", "none", "n/a"})
+"""Names of labels, in lower case, that other programs write where a value is missing."""
+
+logger = logging.getLogger(__name__)
 
 Source = Path | HubSplit
 
@@ -72,6 +77,8 @@ def read(
     transfer = rows.pop("unlabelled", [])
     _split_off(rows, ledger)
     names = _label_names(task, rows, files["train"], ledger)
+    if not ledger.lenient:  # else the report tells of it
+        _warn_of_missing(task, [row for found in rows.values() for row in found], names)
     for split in ("validation", "test"):
         rows[split] = _with_known_labels(task, rows[split], names, ledger)
     for split, found in rows.items():
@@ -148,6 +155,20 @@ def _label_names(task: Task, rows: Mapping[str, Sequence[Row]], file: Source, le
         detail = f"{there}; {task.name} needs at least {needed}"
         ledger.refuse(Unusable("too few labels", file, None, detail, len(rows["train"])))
     return names
+
+
+def like_missing(name: str) -> str:
+    """What to say of a label whose name stands for a missing value; nothing of any other."""
+    if name.lower() not in MISSING:
+        return ""
+    return f"the label {name!r} looks like a missing value, and is learnt as a label; leave such cells empty"
+
+
+def _warn_of_missing(task: Task, rows: Sequence[Row], names: Sequence[str]) -> None:
+    for name in names:
+        if said := like_missing(name):
+            place = next(row.place for row in rows if name in task.label_names([row.target]))
+            logger.warning("%s: %s", place, said)
 
 
 def _with_known_labels(task: Task, rows: Sequence[Row], names: Sequence[str], ledger: Ledger) -> list[Row]:

@@ -127,8 +127,8 @@ class _Lines:
         self.taken.clear()
 
 
-def csv_cells(numbered: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str] | None]]:
-    """Line and cells of each record, None where it is malformed.
+def csv_cells(numbered: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str] | csv.Error]]:
+    """Line and cells of each record, or what is wrong where it is malformed.
 
     A quote that is never closed is noticed at the latest when its field is longer than the csv module allows (128
     KiB), so no more than that is read twice.
@@ -141,21 +141,21 @@ def csv_cells(numbered: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[s
                     yield source.taken[0][0], cells
                 source.taken.clear()
             return
-        except csv.Error:
-            yield source.taken[0][0], None
+        except csv.Error as error:
+            yield source.taken[0][0], error
             source.rewind()
 
 
-def tsv_cells(numbered: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str] | None]]:
+def tsv_cells(numbered: Iterator[tuple[int, str]]) -> Iterator[tuple[int, list[str] | csv.Error]]:
     """Line and cells of each record."""
     for number, line in numbered:
         if line.strip():
             yield number, line.rstrip("\r\n").split("\t")
 
 
-def _cell_table(path: Path, records: Iterator[tuple[int, list[str] | None]]) -> Table:
+def _cell_table(path: Path, records: Iterator[tuple[int, list[str] | csv.Error]]) -> Table:
     line, header = next(records, (1, []))
-    if header is None:
+    if isinstance(header, csv.Error):
         raise Unusable(UNREADABLE, path, line, "the header can't be read: check its quotes and line ends")
     if not header:
         raise Unusable(EMPTY, path, None, "the file is empty")
@@ -163,14 +163,21 @@ def _cell_table(path: Path, records: Iterator[tuple[int, list[str] | None]]) -> 
     return Table(names, _cell_records(records, names))
 
 
-def _cell_records(records: Iterator[tuple[int, list[str] | None]], names: Sequence[str]) -> Iterator[Record]:
+def _cell_records(records: Iterator[tuple[int, list[str] | csv.Error]], names: Sequence[str]) -> Iterator[Record]:
     for line, cells in records:
-        if cells is None:
-            yield Record(line, {}, MALFORMED, "check its quotes")
+        if isinstance(cells, csv.Error):
+            yield Record(line, {}, MALFORMED, _in_words(cells))
         elif len(cells) != len(names):
             yield Record(line, {}, WRONG_COLUMNS, f"{len(cells)} instead of {len(names)}")
         else:
             yield Record(line, dict(zip(names, cells, strict=True)))
+
+
+def _in_words(fault: csv.Error) -> str:
+    if "field limit" not in str(fault):
+        return "check its quotes"
+    longest = f"a cell has more than {csv.field_size_limit():,} characters"
+    return f"{longest}: check its quotes, or keep texts of that length in .jsonl or .parquet"
 
 
 # --- JSONL ------------------------------------------------------------------------------------------------------------
@@ -201,7 +208,7 @@ def _json_records(numbered: Iterator[tuple[int, str]]) -> Iterator[Record]:
         except json.JSONDecodeError as error:
             yield Record(number, {}, NUL if "\0" in line else MALFORMED, f"{error.msg}, column {error.colno}")
         except (ValueError, RecursionError):
-            yield Record(number, {}, MALFORMED)
+            yield Record(number, {}, MALFORMED, "lists in lists without end, or a number of too many digits")
         else:
             known = isinstance(value, dict)
             yield Record(number, value) if known else Record(number, {}, MALFORMED, "not a JSON object")

@@ -42,13 +42,11 @@ class Variant:
     """What differs from the base.
 
     Attributes:
-        theme: what is varied.
         changes: settings of `DistillConfig`; ``initial_model`` names a member of the family.
         transfer: whether the unlabelled texts are read.
         teachers: variants of :mod:`lilliput.benchmarks.training.teachers`.
     """
 
-    theme: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     transfer: bool = True
     teachers: tuple[str, ...] = (TEACHER,)
@@ -59,27 +57,27 @@ def _with(*terms: str, **changes: Any) -> dict[str, Any]:
 
 
 VARIANTS: Mapping[str, Variant] = {
-    BASE: Variant("base"),
-    "soft-targets": Variant("objective", {"objective": ("soft-targets",), "temperature": 2.0}),
-    "decoupled": Variant("objective", {"objective": ("decoupled",), "temperature": 2.0}),
-    "hidden-states": Variant("objective", _with("hidden-states=0.1")),
-    "hidden-states-skip": Variant("objective", _with("hidden-states=0.1", mapping="skip")),
-    "hidden-states-learned": Variant("objective", _with("hidden-states=0.1", mapping="learned")),
-    "relations": Variant("objective", _with("relations=0.1")),
-    "attention-maps": Variant("objective", _with("attention-maps=0.1")),
-    "minilm-first": Variant("objective", {"stage": ("minilm,epochs=1",), "mapping": "skip"}),
-    "copied": Variant("start", {"reconstruct": False}),
-    "skip-layers": Variant("start", {"initial_layers": (2, 5)}),
-    "last-layers": Variant("start", {"initial_layers": (4, 5)}),
-    "from-l3": Variant("start", {"initial_model": "l3"}),
-    "train-embeddings": Variant("start", {"train_embeddings": True}),
-    "no-transfer": Variant("texts", transfer=False),
-    "augment-0": Variant("texts", {"augment": 0}),
-    "augment-2": Variant("texts", {"augment": 2}),
-    "online": Variant("texts", {"augment": 0, "augment_online": 0.5}),
-    "dropout": Variant("regularisation", {"dropout": 0.1}),
-    "hard-labels": Variant("labels", {"hard_label_weight": 0.3}),
-    "two-teachers": Variant("teachers", teachers=(TEACHER, "base")),
+    BASE: Variant(),
+    "soft-targets": Variant({"objective": ("soft-targets",), "temperature": 2.0}),
+    "decoupled": Variant({"objective": ("decoupled",), "temperature": 2.0}),
+    "hidden-states": Variant(_with("hidden-states=0.1")),
+    "hidden-states-skip": Variant(_with("hidden-states=0.1", mapping="skip")),
+    "hidden-states-learned": Variant(_with("hidden-states=0.1", mapping="learned")),
+    "relations": Variant(_with("relations=0.1")),
+    "attention-maps": Variant(_with("attention-maps=0.1")),
+    "minilm-first": Variant({"stage": ("minilm,epochs=1",), "mapping": "skip"}),
+    "copied": Variant({"reconstruct": False}),
+    "skip-layers": Variant({"initial_layers": (2, 5)}),
+    "last-layers": Variant({"initial_layers": (4, 5)}),
+    "from-l3": Variant({"initial_model": "l3"}),
+    "train-embeddings": Variant({"train_embeddings": True}),
+    "no-transfer": Variant(transfer=False),
+    "augment-0": Variant({"augment": 0}),
+    "augment-2": Variant({"augment": 2}),
+    "online": Variant({"augment": 0, "augment_online": 0.5}),
+    "dropout": Variant({"dropout": 0.1}),
+    "hard-labels": Variant({"hard_label_weight": 0.3}),
+    "two-teachers": Variant(teachers=(TEACHER, "base")),
 }
 
 

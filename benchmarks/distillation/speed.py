@@ -23,11 +23,6 @@ from lilliput.benchmarks.measured import Result
 from lilliput.errors import LilliputError
 
 
-def entries_of(fold: Fold, names: list[str], folder: Path) -> dict[str, Entry]:
-    """What is measured, by name; the teacher is exported anew, to ``folder``."""
-    return {"teacher": fold.plain_teacher(folder), **{name: fold.entry_of(name, fold.bundle(name)) for name in names}}
-
-
 def figures_of(result: Result, measured: Mapping[str, Entry], seed: int) -> list[pieces.Figure]:
     """The median ratio of every student to the teacher, with its interval over the rounds."""
     found = []
@@ -54,7 +49,7 @@ def main(
         names = chosen(only, FAMILY)
         with Fold(fold, work, teachers) as models_of_fold:
             folder = models_of_fold.run.folder / "speed"
-            measured = entries_of(models_of_fold, names, folder)
+            measured = models_of_fold.entries_of(names, folder)
             texts = models_of_fold.dataset.test.texts
             result = latency.run(
                 list(measured.values()), texts, threads=1, rounds=rounds, folder=folder, all_cores=False
@@ -64,7 +59,8 @@ def main(
         raise typer.Exit(2) from error
     found = figures_of(result, measured, fold)
     rows = {name: _row(result, entry) for name, entry in measured.items()}
-    pieces.write(out, found, models=rows, texts=len(texts), noisy=result.noisy, p50_spread=result.p50_spread)
+    noise = {"noisy": result.noisy, "p50_spread": result.p50_spread}
+    pieces.write(out, found, fold=fold, models=rows, texts=len(texts), **noise)
     for figure in found:
         typer.echo(f"{figure.id}: {figure.value:.2f} times")
 

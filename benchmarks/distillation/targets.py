@@ -6,7 +6,6 @@ students retain of their teachers is pooled over the folds that are there; that 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import reduce
@@ -22,7 +21,7 @@ from lilliput.benchmarks.distillation import ablation
 from lilliput.benchmarks.distillation.family import FAMILY, flags
 from lilliput.benchmarks.pairs import Pairs
 from lilliput.benchmarks.readme import replaced
-from lilliput.errors import ConfigError, LilliputError
+from lilliput.errors import LilliputError
 from lilliput.runs import write_json, write_text
 
 POOLED = "pooled.json"
@@ -94,14 +93,15 @@ def family_table(students: Mapping[str, Mapping[str, Any]], speeds: Mapping[str,
         speeds: by id, the figures of :mod:`lilliput.benchmarks.distillation.speed`.
     """
     lines = [
-        "| student | settings | parameters | MB | accuracy | retained | agreement | times faster | minutes |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| student | settings | folds | parameters | MB | accuracy | retained | agreement | times faster | minutes |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, one in students.items():
         speed = speeds.get(f"distill.{name}_speedup")
         cells = (
             name + ("" if one["precisions"] == ["int8"] else f" ({', '.join(one['precisions'])})"),
             f"`{flags(FAMILY[name])}`",
+            ", ".join(map(str, one["folds"])),
             f"{one['parameters'] / 1e6:.1f}M",
             f"{one['bytes'] / 1e6:.1f}",
             f"{one['accuracy']['value']:.2%}",
@@ -118,23 +118,15 @@ def _share(seen: Mapping[str, float] | None) -> str:
     return "" if seen is None else f"{seen['value']:.2%} ({seen['low']:.2%} to {seen['high']:.2%})"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        piece = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except ValueError:
-        raise ConfigError(f"{path}: no piece of a measurement") from None
-    return dict(piece)
-
-
 def tables(folder: Path, judged: Mapping[str, Any]) -> dict[str, str]:
     """The tables of the page, by name: the figures, the family, the ablations."""
     figures = {figure["id"]: figure for figure in judged["figures"] if figure["value"] is not None}
-    found = {"distill": pieces.table(judged["figures"])}
-    found["distill-family"] = family_table(_read(folder / POOLED)["students"], figures)
+    found = {"distill": pieces.table(judged)}
+    found["distill-family"] = family_table(pieces.read(folder / POOLED)["students"], figures)
+    if (speed := folder / "speed.json").exists():
+        found["distill-family"] += "\n\n" + pieces.source(pieces.read(speed))
     there = folder / "ablation.json"
-    found["distill-ablation"] = ablation.table(_read(there)["folds"]) if there.exists() else "Not measured yet."
+    found["distill-ablation"] = ablation.table(pieces.read(there)["folds"]) if there.exists() else "Not measured yet."
     return found
 
 
@@ -145,7 +137,7 @@ def main(
 ) -> None:
     """Pool the folds, merge the pieces, judge the figures, and write the tables of the page."""
     try:
-        folds = sorted((_read(path) for path in folder.glob("fold-*.json")), key=lambda piece: piece["fold"])
+        folds = sorted((pieces.read(path) for path in folder.glob("fold-*.json")), key=lambda piece: piece["fold"])
         students = pooled(folds)
         pieces.write(folder / POOLED, figures_of(students), students=students)
         merged = pieces.merge(sorted(folder.glob("*.json")), TARGETS)

@@ -8,7 +8,6 @@ that retains it in the mean.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from lilliput.benchmarks.frontier.speed import NAMES, TEACHER
 from lilliput.benchmarks.pruning.family import PACKED, PRUNED
 from lilliput.benchmarks.pruning.targets import pooled as pooled_cuts
 from lilliput.benchmarks.readme import replaced
-from lilliput.errors import ConfigError, LilliputError
+from lilliput.errors import LilliputError
 from lilliput.runs import write_json, write_text
 from lilliput.statistics import Estimate
 
@@ -106,8 +105,13 @@ def points_of(results: Path) -> list[Point]:
     return points(
         _all(results / "prune", "fold-*.json"),
         _all(results / "distill", "fold-*.json"),
-        _all(results / "frontier", "speed-*.json"),
+        speeds_of(results),
     )
+
+
+def speeds_of(results: Path) -> list[dict[str, Any]]:
+    """The pieces of speeds that a folder holds, by fold."""
+    return _all(results / "frontier", "speed-*.json")
 
 
 def _ratios(models: Mapping[str, Any], name: str) -> list[float]:
@@ -140,8 +144,8 @@ def best(found: Sequence[Point]) -> set[str]:
     return {one.name for one, flag in zip(timed, flags_, strict=True) if flag}
 
 
-def models_table(found: Sequence[Point]) -> str:
-    """The models as a Markdown table, the fastest last; a star marks the frontier."""
+def models_table(found: Sequence[Point], speeds: Sequence[Mapping[str, Any]]) -> str:
+    """The models as a Markdown table, the fastest last, and where ``speeds`` come from; a star marks the frontier."""
     lines = [
         "| model | how | accuracy | retained | times faster | ms | MB | times smaller | folds |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
@@ -161,11 +165,11 @@ def models_table(found: Sequence[Point]) -> str:
             ", ".join(map(str, one.folds)),
         )
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_sources(speeds)])
 
 
-def headline(found: Sequence[Point]) -> str:
-    """The frontier alone, for people in a hurry, and where its numbers come from."""
+def headline(found: Sequence[Point], speeds: Sequence[Mapping[str, Any]]) -> str:
+    """The frontier alone, for people in a hurry, and where its ``speeds`` come from."""
     lines = [
         "| model | accuracy | of the teacher's | times faster | ms a text | MB |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -178,7 +182,12 @@ def headline(found: Sequence[Point]) -> str:
         times = f"{one.speedup.value:.1f} ({one.speedup.low:.1f} to {one.speedup.high:.1f})"
         cells = (one.name, f"{one.accuracy:.1%}", retained, times, f"{one.ms:.3g}", f"{one.megabytes:.1f}")
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_sources(speeds)])
+
+
+def _sources(speeds: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A paragraph for each piece of speeds."""
+    return [line for piece in speeds for line in ("", pieces.source(piece))]
 
 
 def _how(name: str) -> str:
@@ -190,17 +199,7 @@ def _how(name: str) -> str:
 
 def _all(folder: Path, pattern: str) -> list[dict[str, Any]]:
     """The pieces of a folder, by fold."""
-    read = [_read(path) for path in sorted(folder.glob(pattern))]
-    return sorted(read, key=lambda piece: piece["fold"])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except ValueError:
-        raise ConfigError(f"{path}: no piece of a measurement") from None
+    return sorted(map(pieces.read, folder.glob(pattern)), key=lambda piece: piece["fold"])
 
 
 def main(
@@ -211,16 +210,16 @@ def main(
 ) -> None:
     """Pool the folds, choose, merge, judge, and write the tables and the picture of the pages."""
     try:
-        own, found = results / "frontier", points_of(results)
+        own, found, speeds = results / "frontier", points_of(results), speeds_of(results)
         pieces.write(own / "models.json", figures_of(found), models=[asdict(one) for one in found])
         merged = pieces.merge([*sorted(own.glob("*.json")), *(results / "peers").glob("pooled.json")], TARGETS)
         write_json(out, merged)
         if page:
-            text = replaced(page.read_text(encoding="utf-8"), "frontier", pieces.table(merged["figures"]), page)
-            write_text(page, replaced(text, "frontier-models", models_table(found), page))
+            text = replaced(page.read_text(encoding="utf-8"), "frontier", pieces.table(merged), page)
+            write_text(page, replaced(text, "frontier-models", models_table(found, speeds), page))
             write_text(page.with_name(PICTURE), picture.draw(found, best(found)))
         if readme:
-            write_text(readme, replaced(readme.read_text(encoding="utf-8"), HEADLINE, headline(found), readme))
+            write_text(readme, replaced(readme.read_text(encoding="utf-8"), HEADLINE, headline(found, speeds), readme))
     except (LilliputError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -14,18 +14,12 @@ import typer
 
 from lilliput import statistics
 from lilliput.benchmarks import latency, pieces
-from lilliput.benchmarks.entries import Entry
 from lilliput.benchmarks.folds import chosen
 from lilliput.benchmarks.pruning.folds import Fold
 from lilliput.benchmarks.pruning.models import NAMES
 from lilliput.errors import LilliputError
 
 FIGURES = {"x4": "prune.speedup4_speedup", "x8": "prune.speedup8_speedup"}
-
-
-def entries_of(fold: Fold, names: list[str], folder: Path) -> dict[str, Entry]:
-    """What is measured, by name; the teacher is exported anew, to ``folder``."""
-    return {"teacher": fold.plain_teacher(folder), **{name: fold.entry_of(name, fold.bundle(name)) for name in names}}
 
 
 def main(
@@ -41,7 +35,7 @@ def main(
         names = chosen(only, NAMES)
         with Fold(fold, work, teachers) as models_of_fold:
             folder = models_of_fold.run.folder / "speed"
-            measured = entries_of(models_of_fold, names, folder)
+            measured = models_of_fold.entries_of(names, folder)
             texts = models_of_fold.dataset.test.texts
             result = latency.run(
                 list(measured.values()), texts, threads=1, rounds=rounds, folder=folder, all_cores=False
@@ -62,7 +56,8 @@ def main(
                 figures.append(pieces.Figure(FIGURES[name], median.value, "times", ends, len(ratios), (fold,)))
             typer.echo(f"{name}: {median.value:.2f} times")
         rows[name] = row
-    pieces.write(out, figures, models=rows, texts=len(texts), noisy=result.noisy, p50_spread=result.p50_spread)
+    noise = {"noisy": result.noisy, "p50_spread": result.p50_spread}
+    pieces.write(out, figures, fold=fold, models=rows, texts=len(texts), **noise)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ folds that are there; that becomes one more piece, ``pooled.json``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import reduce
@@ -27,7 +26,7 @@ from lilliput.benchmarks.pruning.family import PACKED, PRUNED
 from lilliput.benchmarks.pruning.folds import MATCH, REFERENCE
 from lilliput.benchmarks.pruning.models import NAMES
 from lilliput.benchmarks.readme import replaced
-from lilliput.errors import ConfigError, LilliputError
+from lilliput.errors import LilliputError
 from lilliput.runs import write_json, write_text
 
 POOLED = "pooled.json"
@@ -51,16 +50,18 @@ RETAINED = {"x4": "prune.speedup4_retained", "x8": "prune.speedup8_retained", "s
 AHEAD = {"torch-pruning": "prune.vs_torch_pruning", "layer-drop": "prune.vs_layer_drop"}
 
 
-def pooled(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def pooled(folds: Sequence[Mapping[str, Any]], timed: Sequence[int] = ()) -> dict[str, dict[str, Any]]:
     """Every model over the folds that have it.
 
     Args:
         folds: pieces of :mod:`lilliput.benchmarks.pruning.models`, in the order of their folds.
+        timed: folds whose models were timed.
 
     Returns:
         By model: ``folds``, and with intervals over all test texts ``retained``, ``accuracy``, and ``drop`` (of the
         teacher's accuracy, in points); of rivals ``ahead``: the points that the equally fast model of ours is ahead.
         Means over folds of ``size_ratio`` (the teacher's float32 bytes over the model's), ``seconds`` and ``bytes``.
+        ``blocks`` and ``parameters`` are of one fold: one that was timed, where it has the model.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in NAMES:
@@ -68,6 +69,7 @@ def pooled(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         if not there:
             continue
         seen = [piece["models"][name] for piece in there]
+        shown = next((piece for piece in there if piece["fold"] in timed), there[0])["models"][name]
         ours, theirs = reduce(add, (Pairs.read(one["pairs"]) for one in seen)).flags()
         retained, lost = statistics.retained(ours, theirs), statistics.difference(theirs, ours)
         found[name] = {
@@ -80,9 +82,9 @@ def pooled(folds: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
                 np.mean([piece["teacher"]["bytes"] / piece["models"][name]["bytes"] for piece in there])
             ),
             **{what: float(np.mean([one[what] for one in seen])) for what in ("agreement", "seconds", "bytes")},
-            "parameters": seen[0]["parameters"],
+            "parameters": shown["parameters"],
             "precisions": sorted({one["precision"] for one in seen}),
-            "blocks": seen[0]["blocks"],
+            "blocks": shown["blocks"],
         }
         if name in AHEAD and (both := [piece for piece in there if MATCH + name in piece["models"]]):
             found[name]["ahead"] = _points(_ahead(name, both))
@@ -132,14 +134,15 @@ def models_table(found: Mapping[str, Mapping[str, Any]], speeds: Mapping[str, An
         speeds: ``models`` of the piece of :mod:`lilliput.benchmarks.pruning.speed`.
     """
     lines = [
-        "| model | settings | heads/neurons by block | MB | accuracy | retained | times faster | minutes |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| model | settings | folds | heads/neurons by block | MB | accuracy | retained | times faster | minutes |",
+        "| --- | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, one in found.items():
         speed = speeds.get(name, {}).get("speedup")
         cells = (
             name + ("" if one["precisions"] == ["int8"] else f" ({', '.join(one['precisions'])})"),
             f"`{flags(PRUNED[name])}`" if name in PRUNED else _instead(name),
+            ", ".join(map(str, one["folds"])),
             " ".join(f"{heads}/{neurons}" for heads, neurons in one["blocks"]),
             f"{one['bytes'] / 1e6:.1f}",
             f"{one['accuracy']['value']:.2%}",
@@ -160,16 +163,6 @@ def _instead(name: str) -> str:
     return f"about as fast as {REFERENCE}, recovered as it was"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        piece = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except ValueError:
-        raise ConfigError(f"{path}: no piece of a measurement") from None
-    return dict(piece)
-
-
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder of the pieces, as the commands of this folder write them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the judged figures go.")],
@@ -177,15 +170,17 @@ def main(
 ) -> None:
     """Pool the folds, merge the pieces, judge the figures, and write the tables of the page."""
     try:
-        folds = sorted((_read(path) for path in folder.glob("fold-*.json")), key=lambda piece: piece["fold"])
-        found = pooled(folds)
+        folds = sorted((pieces.read(path) for path in folder.glob("fold-*.json")), key=lambda piece: piece["fold"])
+        speed = pieces.read(folder / "speed.json") if (folder / "speed.json").exists() else None
+        found = pooled(folds, pieces.folds_of(speed) if speed else ())
         pieces.write(folder / POOLED, figures_of(found), models=found)
         merged = pieces.merge(sorted(folder.glob("*.json")), TARGETS)
         write_json(out, merged)
         if page:
-            speeds = _read(folder / "speed.json")["models"] if (folder / "speed.json").exists() else {}
-            text = replaced(page.read_text(encoding="utf-8"), "prune", pieces.table(merged["figures"]), page)
-            write_text(page, replaced(text, "prune-models", models_table(found, speeds), page))
+            text = replaced(page.read_text(encoding="utf-8"), "prune", pieces.table(merged), page)
+            rows = models_table(found, speed["models"] if speed else {})
+            where = f"\n\n{pieces.source(speed)}" if speed else ""
+            write_text(page, replaced(text, "prune-models", rows + where, page))
             shown = {name: one["blocks"] for name, one in found.items() if name in PRUNED}
             if shown:
                 heads, neurons = folds[0]["teacher"]["block"]

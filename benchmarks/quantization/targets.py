@@ -5,7 +5,6 @@ The worst of all models of all folds counts.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,17 +79,17 @@ def main(
 ) -> None:
     """Pool the folds, merge the pieces, judge the figures, and write the tables of the page."""
     try:
-        folds = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("fold-*.json"))]
+        folds = [pieces.read(path) for path in sorted(folder.glob("fold-*.json"))]
         pieces.write(folder / POOLED, figures_of(folds))
         merged = pieces.merge(sorted(folder.glob("*.json")), TARGETS)
         write_json(out, merged)
         if page:
-            text = replaced(page.read_text(encoding="utf-8"), "quantize", pieces.table(merged["figures"]), page)
+            text = replaced(page.read_text(encoding="utf-8"), "quantize", pieces.table(merged), page)
             text = replaced(text, "quantize-models", rows_of(folds), page)
             there = folder / "batching.json"
-            gains = gains_of(json.loads(there.read_text(encoding="utf-8"))) if there.exists() else "Not measured yet."
+            gains = gains_of(pieces.read(there)) if there.exists() else "Not measured yet."
             write_text(page, replaced(text, "quantize-batching", gains, page))
-    except (LilliputError, OSError, ValueError) as error:
+    except (LilliputError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     for figure in merged["figures"]:

@@ -25,8 +25,6 @@ from lilliput.benchmarks.bench import Bench, Found
 from lilliput.benchmarks.table import Column
 from lilliput.errors import ConfigError
 
-DEFAULT = ("single-stream",)
-
 
 class Scenario(Protocol):
     """A scenario's module."""

@@ -92,16 +92,16 @@ class _Search:
         if not capacity:
             return None
         found = highest(self._keeps, LOWEST * capacity, 1.05 * capacity, CLOSE)
-        rate = found or LOWEST * capacity
-        for _ in range(STEPS):
+        for step in range(STEPS):
+            rate = (found or LOWEST * capacity) * STEP**step
             seen = self._ask(rate, self.gaps[1], FINAL_S)
             if seen is None:
                 return None
             reply, p99 = seen
             if p99.value <= self.bench.bound_ms or not found:
                 break
-            rate *= STEP
-        return self._entry(rate if found else 0.0, reply, p99)
+        # Where not even the last one kept the bound, no rate is known that does.
+        return self._entry(rate if found and p99.value <= self.bench.bound_ms else 0.0, reply, p99)
 
     def _entry(self, rate: float, reply: Mapping[str, Any], p99: Estimate) -> dict[str, Any]:
         count = len(reply["ns"])

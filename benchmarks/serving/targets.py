@@ -37,7 +37,7 @@ def main(
         write_json(out, merged)
         if page:
             text = page.read_text(encoding="utf-8")
-            write_text(page, replaced(text, out.stem, pieces.table(merged["figures"]), page))
+            write_text(page, replaced(text, out.stem, pieces.table(merged), page))
     except (LilliputError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +37,7 @@ def variant_rows(measured: Sequence[Path]) -> list[str]:
     """What each way to train a teacher gives, of the pieces of `lilliput.benchmarks.training.teachers`."""
     rows = []
     for path in measured:
-        piece = json.loads(path.read_text(encoding="utf-8"))
+        piece = pieces.read(path)
         for name, found in piece.get("variants", {}).items():
             folds = ", ".join(map(str, piece.get("folds", range(len(found["test_by_fold"])))))
             points = "{value:+.2f} ({low:+.2f} to {high:+.2f}) points".format(
@@ -60,7 +59,7 @@ def main(
         merged = pieces.merge(measured, TARGETS)
         write_json(out, merged)
         if page:
-            text = replaced(page.read_text(encoding="utf-8"), out.stem, pieces.table(merged["figures"]), page)
+            text = replaced(page.read_text(encoding="utf-8"), out.stem, pieces.table(merged), page)
             if rows := variant_rows(measured):
                 text = replaced(text, f"{out.stem}-teachers", "\n".join([*HEADER, *rows]), page)
             write_text(page, text)

@@ -5,7 +5,6 @@ Our models are to reach the best machine learner that the paper trained in each 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,12 +77,12 @@ def main(
         merged = pieces.merge(paths, TARGETS)
         write_json(out, merged)
         if page:
-            found = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+            found = [pieces.read(path) for path in paths]
             whole = next((piece["domains"] for piece in found if "domains" in piece), None)
             trained = {piece["domain"]: piece["scores"] for piece in found if "scores" in piece and piece["figures"]}
-            content = f"{table(whole, trained)}\n\n{pieces.table(merged['figures'])}"
+            content = f"{table(whole, trained)}\n\n{pieces.table(merged)}"
             write_text(page, replaced(page.read_text(encoding="utf-8"), "vader", content, page))
-    except (LilliputError, OSError, ValueError, KeyError) as error:
+    except (LilliputError, OSError, KeyError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     for figure in merged["figures"]:

@@ -35,7 +35,9 @@ from lilliput.flags import (
 )
 from lilliput.shell import console, finish, flags_of, need_toolkit
 
-Unlabelled = Annotated[Path | None, typer.Option(help="Transfer text: .txt (a text a line), CSV or JSONL.")]
+Unlabelled = Annotated[
+    Path | None, typer.Option(help="Transfer text: .txt (a text a line), CSV, TSV, JSONL or Parquet.")
+]
 Objective = Annotated[
     list[str] | None,
     typer.Option(help="What is matched, perhaps with a weight, such as relations=0.5; repeat it for more."),
@@ -91,7 +93,7 @@ def distill(
     augment_online: Annotated[
         float | None, typer.Option(help="Share of the texts changed anew in every step, read by the teacher then.")
     ] = None,
-    dropout: Annotated[float | None, typer.Option(help="Dropout of the student; none by default.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Dropout of the student.")] = None,
     train_embeddings: Annotated[bool | None, typer.Option(help="Train the word embeddings too.")] = None,
     rounding: Annotated[
         str | None, typer.Option(help="Train under the rounding of int8, int8-static, int8-weights or int4.")
@@ -210,9 +212,7 @@ def prune(
 def quantize(
     out: Out = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="A bundle with an fp32 graph.")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="int8 (default), int8-static, int8-weights, int4, fp16 or bf16.")
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help="int8, int8-static, int8-weights, int4, fp16 or bf16.")] = None,
     max_drop: Annotated[float | None, typer.Option(help="Points of the validation metric that may be lost.")] = None,
     strict: Annotated[
         bool | None, typer.Option("--strict", help="The upper end of the drop's 95% interval must meet it too.")
@@ -233,7 +233,7 @@ def quantize(
     block_size: Annotated[int | None, typer.Option(help="Weights that share a scale, for int8-weights, int4.")] = None,
     gate_texts: Annotated[int | None, typer.Option(help="Transfer texts that the gates read.")] = None,
     train: Annotated[
-        int | None, typer.Option(help="Epochs of training under the rounding, taught by the fp32 model; 0 by default.")
+        int | None, typer.Option(help="Epochs of training under the rounding, taught by the fp32 model.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Of --train.")] = None,
     sign: Sign = None,

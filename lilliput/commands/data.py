@@ -20,9 +20,6 @@ from lilliput.flags import (
 )
 from lilliput.shell import console, flags_of, need_toolkit, write_result
 
-MAX_LENGTH = 128
-"""What training reads unless it is told otherwise."""
-
 
 def fetch() -> None:
     """Fetch the embedded checkpoint and data into the cache, checked against their pinned hashes.
@@ -79,6 +76,8 @@ def check(
 
 def _reading(model: str | None, max_length: int | None) -> tuple[Any, int]:
     """The tokenizer that counts tokens, and how many of them are read."""
+    from lilliput.config.base import MAX_LENGTH
+
     if model is None:
         if max_length is not None:
             raise ConfigError("--max-length: needs --model, whose tokens are counted")
@@ -89,5 +88,8 @@ def _reading(model: str | None, max_length: int | None) -> tuple[Any, int]:
     tokenizer = models.load_tokenizer(fetch_checkpoint() if model == "embedded" else model)
     length = MAX_LENGTH if max_length is None else max_length
     if not 0 < length <= tokenizer.model_max_length:
-        raise ConfigError(f"--max-length {length}: this model reads at most {tokenizer.model_max_length:,} tokens")
+        longest, origin = tokenizer.model_max_length, ", the default" if max_length is None else ""
+        raise ConfigError(
+            f"--max-length {length}{origin}: this model reads at most {longest:,} tokens; give --max-length {longest}"
+        )
     return tokenizer, length

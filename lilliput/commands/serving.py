@@ -21,11 +21,11 @@ def serve(
         str | None, typer.Option(help="fp32, int8 or another that is shipped; int8 by default where it is.")
     ] = None,
     provider: Annotated[
-        str | None, typer.Option(help="cpu (default), cuda, tensorrt, openvino, coreml, directml, or auto.")
+        str | None, typer.Option(help="cpu, cuda, tensorrt, openvino, coreml, directml, or auto.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads that work on one text; 1 by default.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads that work on one text.")] = None,
     workers: Annotated[int | None, typer.Option(help="Requests at a time; usable cores / threads by default.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 by default.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     queue: Annotated[int | None, typer.Option(help="Texts that may wait; more are refused with 429.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds that a request may take.")] = None,

@@ -30,7 +30,7 @@ from lilliput.shell import console, finish, flags_of, need_toolkit
 
 def demo(
     out: Out = None,
-    fast: Annotated[bool | None, typer.Option("--fast", help="Smoke run on a subset, in two minutes.")] = None,
+    fast: Annotated[bool | None, typer.Option("--fast", help="Smoke run on a subset.")] = None,
     model: Model = None,
     teacher: Annotated[str | None, typer.Option(help="A fine-tuned model to take as the teacher as it is.")] = None,
     data: Data = None,

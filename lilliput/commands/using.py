@@ -28,7 +28,10 @@ _FLAGS = {"text_pair": "--pair", "question": "--question", "context": "--context
 def predict(
     model: Annotated[str, typer.Argument(help="Folder of a bundle; or a Hugging Face folder or Hub id.")],
     texts: Annotated[
-        list[str] | None, typer.Argument(help="Texts; without any, one a line from standard input.")
+        list[str] | None,
+        typer.Argument(
+            help="Texts; without any, one a line from standard input. A text that begins with - goes after --."
+        ),
     ] = None,
     pair: Annotated[str | None, typer.Option(help="Second text of a pair, for every text.")] = None,
     question: Annotated[str | None, typer.Option(help="Question; the texts are its contexts.")] = None,
@@ -66,8 +69,11 @@ def predict(
     given = {name: text for name, text in parts.items() if text is not None}
     loaded: Any
     if _is_bundle(model):
+        from lilliput.runtime import require_count
+
         _refuse(model, "a bundle", {"--task": task, "--revision": revision})
         threads, provider = 1 if threads is None else threads, provider or "cpu"
+        require_count("--threads", threads)
         loaded = lilliput.load(
             model, precision=precision, threads=threads, providers=provider.split(",") if "," in provider else provider
         )
@@ -87,26 +93,51 @@ def _answer_file(
     model: Any, source: Path, out: Path, chosen: Mapping[str, str | None], given: Mapping[str, str]
 ) -> int:
     """Answer the rows of a file, some at a time, and write them with their answers; how many they are."""
+    if not _open_parts(model, given):
+        raise ConfigError(f"--in: {' and '.join(map(_FLAGS.__getitem__, given))} are all that is asked; leave one out")
     rows, count = files.read(source), 0
     where: dict[str, str] = {}
-    with files.Writer(out) as writer, _counter(source) as tell:
+    with files.writing(out) as sink, _counter(source) as tell:
         while some := list(islice(rows, BATCH)):
-            if not where:
-                where = files.columns(model.task, some[0][1], chosen, source)
-            asked = []
-            for place, row in some:
-                parts = {part: row.get(column) for part, column in where.items()}
-                if wrong := [where[part] for part, value in parts.items() if not isinstance(value, str)]:
-                    raise DataError(f"{place}: the column {wrong[0]!r} holds no text")
-                asked.append({**parts, **given})
-            try:
-                answered = model(asked)
-            except InputError as error:
-                raise InputError(f"{some[0][0]} and on: {error}") from None
-            writer.write([{**row, **files.answer_columns(one)} for (_, row), one in zip(some, answered, strict=True)])
+            where = where or files.columns(model.task, some[0][1], chosen, given, source)
+            asked = [(place, {**_texts(place, row, where), **given}) for place, row in some]
+            answered = _answers_of_rows(model, asked)
+            sink.write([(place, _beside(place, row, one)) for (place, row), one in zip(some, answered, strict=True)])
             count += len(some)
             tell(count)
     return count
+
+
+def _texts(place: str, row: Mapping[str, Any], where: Mapping[str, str]) -> dict[str, str]:
+    """The parts of an input in a row."""
+    parts: dict[str, Any] = {part: row.get(column) for part, column in where.items()}
+    if wrong := [where[part] for part, value in parts.items() if not isinstance(value, str)]:
+        raise DataError(f"{place}: the column {wrong[0]!r} holds no text")
+    return parts
+
+
+def _answers_of_rows(model: Any, asked: Sequence[tuple[str, dict[str, str]]]) -> list[Any]:
+    """The answers to several rows; an error names the place of the row that has none."""
+    try:
+        found: list[Any] = model([one for _, one in asked])
+    except InputError:
+        for place, one in asked:
+            try:
+                model([one])
+            except InputError as error:
+                raise InputError(f"{place}: {str(error).removeprefix('item 0').lstrip(': ')}") from None
+        raise
+    return found
+
+
+def _beside(place: str, row: files.Row, answer: Any) -> files.Row:
+    """A row with its answer beside it."""
+    found = files.answer_columns(answer)
+    if taken := [name for name in found if name in row]:
+        raise DataError(
+            f"{place}: the answers go to a column {taken[0]!r}, and there is one already; rename or remove it"
+        )
+    return {**row, **found}
 
 
 @contextlib.contextmanager
@@ -120,12 +151,16 @@ def _counter(source: Path) -> Iterator[Callable[[int], None]]:
 
 
 def _is_bundle(place: str) -> bool:
+    if not place:
+        raise ConfigError("MODEL: the name is empty; give the folder of a bundle, or a Hugging Face folder or Hub id")
     folder = Path(place)
     if folder.is_dir() and not any((folder / name).is_file() for name in ("lilliput.json", "config.json")):
         raise BundleError(
             f"{place}: holds neither lilliput.json, as a bundle does, nor config.json, as a Hugging Face folder does"
         )
-    return (folder / "lilliput.json").is_file() or (not folder.is_dir() and place.startswith((".", "/", "~")))
+    return (folder / "lilliput.json").is_file() or (
+        not folder.is_dir() and (folder.exists() or place.startswith((".", "/", "~")))
+    )
 
 
 def _refuse(place: str, kind: str, flags: Mapping[str, object]) -> None:
@@ -144,15 +179,19 @@ def _in_torch(place: str, task: str | None, revision: str | None) -> Any:
     return load(place, task=task, revision=revision)
 
 
+def _open_parts(model: Any, given: Mapping[str, str]) -> list[str]:
+    """The parts of an input that no flag gives; raises `ConfigError` where one gives what the task does not read."""
+    inputs = model.task.inputs
+    if foreign := [name for name in given if name not in inputs]:
+        raise ConfigError(f"{_FLAGS[foreign[0]]}: {model.task.name} reads {' and '.join(inputs)}")
+    return [name for name in inputs if name not in given]
+
+
 def _answer(model: Any, texts: Sequence[str] | None, given: Mapping[str, str]) -> list[Any]:
     """Print and return the answers of a model to all inputs."""
-    inputs = model.task.inputs
-    foreign = [name for name in given if name not in inputs]
-    if foreign:
-        raise ConfigError(f"{_FLAGS[foreign[0]]}: {model.task.name} reads {' and '.join(inputs)}")
-    open_parts = [name for name in inputs if name not in given]
+    open_parts = _open_parts(model, given)
     if not open_parts and texts:
-        raise ConfigError(f"{' and '.join(_FLAGS[name] for name in inputs)}: give no further texts beside them")
+        raise ConfigError(f"{' and '.join(_FLAGS[name] for name in given)}: give no further texts beside them")
     asked = [{open_parts[0]: text} for text in texts or lines_of_standard_input()] if open_parts else [{}]
     items, _ = model.task.asked([{**given, **one} for one in asked])
     predictions = model.predictions(items)

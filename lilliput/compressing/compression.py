@@ -15,6 +15,7 @@ from rich.text import Text
 from lilliput import encoder, machine, models, processes, tasks
 from lilliput.benchmarks import table
 from lilliput.compress import engine
+from lilliput.compress.goals import sample_of
 from lilliput.compressing import family, plan, results, situation
 from lilliput.compressing.bench import view_of, without_test
 from lilliput.compressing.budget import Budget, OutOfTime, Watched
@@ -30,7 +31,7 @@ from lilliput.config import CompressConfig, DataConfig, FinetuneConfig
 from lilliput.errors import ConfigError, LilliputError
 from lilliput.memory import release
 from lilliput.reporter import Reporter
-from lilliput.runs import Run, Stage
+from lilliput.runs import Run, Stage, beating
 from lilliput.steps import measured_on
 from lilliput.train import sources
 from lilliput.train.finetuning import adopt_stage, finetune_stage, model_source
@@ -61,24 +62,28 @@ class Compression:
         check(self.config)
         with self.folder:
             self.budget = Budget(self.config.budget, self.config.out / "time.json")
-            self.dataset = sources.load(self.config, unlabelled=self.config.unlabelled)
-            _check_texts(self.config, self.dataset)
-            self.view = without_test(self.dataset)
-            self.ledger = Ledger(self.config.out / "trials.jsonl", self._key())
-            teacher = self._do("teacher", self._teacher)
-            exported = self._do("teacher-bundle", lambda: self._teacher_bundle(teacher))
-            self._look(teacher, exported)
-            self._do("texts-read", lambda: self._read_texts(teacher))
-            self._search(exported)
-            shipping = self._shipping()
-            shipped = shipping.members()
-            measured = self._do("benchmark", lambda: shipping.benchmark(exported, shipped.members))
-            made = {**measured.result, "minutes": self.budget.spent / 60}
-            facts = (shipped, self.wanted, self.seen, self.ledger, self.budget.spent)
-            result = {**results.write(self.config, made, *facts), "reused": measured.reused}
-            self.budget.note()
+            with beating(self.budget.note):
+                made, result = self._made()
         self._say(made, result)
         return result
+
+    def _made(self) -> tuple[Any, dict[str, Any]]:
+        """The report of the benchmark, and the result."""
+        self.dataset = sources.load(self.config, unlabelled=self.config.unlabelled)
+        _check_texts(self.config, self.dataset)
+        self.view = without_test(self.dataset)
+        self.ledger = Ledger(self.config.out / "trials.jsonl", self._key())
+        teacher = self._do("teacher", self._teacher)
+        exported = self._do("teacher-bundle", lambda: self._teacher_bundle(teacher))
+        self._look(teacher, exported)
+        self._do("texts-read", lambda: self._read_texts(teacher))
+        self._search(exported)
+        shipping = self._shipping()
+        shipped = shipping.members()
+        measured = self._do("benchmark", lambda: shipping.benchmark(exported, shipped.members))
+        made = {**measured.result, "minutes": self.budget.spent / 60}
+        facts = (shipped, self.wanted, self.seen, self.ledger, self.budget.spent)
+        return made, {**results.write(self.config, made, *facts), "reused": measured.reused}
 
     def _do(self, name: str, work: Callable[[], Stage]) -> Stage:
         self.reporter.stage(name)
@@ -86,7 +91,6 @@ class Compression:
             stage = work()
         except OutOfTime:
             raise ConfigError(f"{self._flag()}: spent before the stage {name} was finished; {MORE}") from None
-        self.budget.note()
         release()
         self.reporter.finish(name, stage.reused, stage.seconds)
         return stage
@@ -175,7 +179,7 @@ class Compression:
                     models.load_finetuned_classifier(teacher.folder),
                     models.load_tokenizer(teacher.folder),
                 )
-                texts = situation.timed_texts(self.view, config.seed)
+                texts = sample_of(self.view, config.seed)
                 reference = engine.runnable(
                     model, tokenizer, config.precision, texts, folder / BUNDLE, max_length=config.max_length
                 )

@@ -13,7 +13,7 @@ from lilliput.compressing import proposals
 from lilliput.compressing.bench import Bench, short_recipe
 from lilliput.compressing.frontier import Point, frontier, thin
 from lilliput.compressing.plan import Plan
-from lilliput.compressing.recommendation import Recommendation, Wanted, recommend
+from lilliput.compressing.recommendation import SENSIBLE, Recommendation, Wanted, recommend
 from lilliput.compressing.records import FIRST, SHORT, Ledger, Result
 from lilliput.compressing.search import Places, points
 from lilliput.compressing.situation import Situation
@@ -26,9 +26,6 @@ from lilliput.train.data import Dataset
 
 BUNDLE = "bundle"
 """Folder of a bundle in its stage."""
-
-SENSIBLE = 0.8
-"""Share of the teacher's score below which a model is not shipped for its speed alone."""
 
 REBUILT = "rebuilt"
 """Folder that the command lines of the recipes write to."""

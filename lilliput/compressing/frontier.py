@@ -30,12 +30,16 @@ def beats(one: Point, other: Point) -> bool:
 
 
 def frontier(points: Sequence[Point]) -> list[Point]:
-    """The points that none beats, slowest first. Of equals the first stays."""
-    kept: dict[tuple[float, float, float], Point] = {}
-    for point in points:
-        if not any(beats(other, point) for other in points):
-            kept.setdefault((point.score, point.speedup, point.bytes), point)
-    return sorted(kept.values(), key=lambda point: (point.speedup, -point.score, point.trial))
+    """The points that none of them beats, slowest first. Of equals the first stays.
+
+    A point that is not among them is beaten by one that is: within 2%, a chain of small steps leads far.
+    """
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda one: (-one.score, -one.speedup, one.bytes, one.trial)):
+        same = any((one.score, one.speedup, one.bytes) == (point.score, point.speedup, point.bytes) for one in kept)
+        if not same and not any(beats(one, point) for one in kept):
+            kept = [one for one in kept if not beats(point, one)] + [point]  # of equal scores, the smaller one
+    return sorted(kept, key=lambda point: (point.speedup, -point.score, point.trial))
 
 
 def thin(points: Sequence[Point], most: int, always: Collection[int] = ()) -> list[Point]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
@@ -16,14 +16,15 @@ from filelock import FileLock
 
 from lilliput import models, runtime, tasks
 from lilliput.compress import engine
+from lilliput.compress.goals import sample_of
 from lilliput.compressing import proposals
 from lilliput.compressing.bench import Bench, short_recipe, short_view, view_of
 from lilliput.compressing.budget import OutOfTime, Watched
 from lilliput.compressing.plan import Plan
 from lilliput.compressing.records import FIRST, FULL, SHORT
-from lilliput.compressing.situation import Situation, oriented, score_of, timed_texts
+from lilliput.compressing.situation import Situation, oriented, score_of
 from lilliput.config import CompressConfig
-from lilliput.errors import LilliputError, RunError
+from lilliput.errors import RunError
 from lilliput.memory import release
 from lilliput.reporter import Reporter
 from lilliput.runs import Run, Stage
@@ -34,6 +35,12 @@ PATIENCE = 120.0
 """Seconds that a job waits for the folder of its trial: a process of a run that was killed may still hold it."""
 
 Job = Mapping[str, Any]
+
+logger = logging.getLogger(__name__)
+
+
+class Held(Exception):
+    """Another process holds the folder of the trial."""
 
 
 class Workshop:
@@ -76,7 +83,11 @@ def run_job(job: Job, reporter: Reporter | None = None, parent: int | None = Non
         parent: process that waits for it, if that is this one's own parent.
 
     Returns:
-        ``state``: "finished", with what a `Result` has; "failed", with ``why``; or "stopped", when its time was over.
+        ``state``: "finished", with what a `Result` has; "failed", with ``why``; or "stopped", when its time was over or
+        another process holds its folder, which ``why`` says then.
+
+    Raises:
+        OSError: the disk is full, or the like, which would stop every other trial too.
     """
     watched = Watched(reporter or Reporter(), job["deadline"], parent)
     began = time.monotonic()
@@ -86,11 +97,18 @@ def run_job(job: Job, reporter: Reporter | None = None, parent: int | None = Non
             found = _work(job, run, watched)
     except OutOfTime:
         return {"state": "stopped"}
-    except (LilliputError, MemoryError, RuntimeError) as error:  # torch tells of what it can't do by RuntimeError
+    except Held as error:
+        return {"state": "stopped", "why": str(error)}
+    except OSError:
+        raise
+    except Exception as error:  # torch and ONNX Runtime have many for what they can't do; one trial is no search
+        logger.debug("trial %s failed", job["trial"], exc_info=True)
         return {"state": "failed", "why": (str(error).strip() or type(error).__name__).splitlines()[0]}
     finally:
         release()
-    return {"state": "finished", "seconds": time.monotonic() - began, **found}
+    # A stage that went on from its checkpoint has taken longer than this process saw.
+    seconds = max(time.monotonic() - began, found.pop("stage_seconds"))
+    return {"state": "finished", "seconds": seconds, **found}
 
 
 def _work(job: Job, run: Run, reporter: Watched) -> dict[str, Any]:
@@ -114,28 +132,28 @@ def _work(job: Job, run: Run, reporter: Watched) -> dict[str, Any]:
     )
     stage: Stage = kind.begin(bench, settings)
     timed = _timed(bench, stage, Path(job["reference"]))
-    reused = stage.reused and timed.reused
+    reused, seconds = stage.reused and timed.reused, stage.seconds + timed.seconds
     begun = stage
     if rung != FIRST:
         stage = kind.train(bench, settings, begun, "full" if rung == FULL else "short")
-        reused = stage.reused
-    score = _score(bench, kind, stage, rung)
+        reused, seconds = stage.reused, stage.seconds
+    learnt = None
+    if rung != FIRST or not kind.TRAINED_FIRST:
+        learnt = oriented(stage.result["validation"], bench.dataset.task)
     return {
-        "score": score,
+        "score": _score_of_graph(bench, stage) if rung == FULL else learnt,
+        "learnt": learnt,
         "speedup": timed.result["speedup"],
         "bytes": timed.result["bytes"],
         "reused": reused,
+        "stage_seconds": seconds,
         "folder": str(stage.folder),
         "facts": _facts(begun, stage),
     }
 
 
-def _score(bench: Bench, kind: ModuleType, stage: Stage, rung: int) -> float | None:
-    """On validation: of the torch model, and at the end of the graph that apps run."""
-    if rung == FIRST and kind.TRAINED_FIRST:
-        return None
-    if rung != FULL:
-        return oriented(stage.result["validation"], bench.dataset.task)
+def _score_of_graph(bench: Bench, stage: Stage) -> float:
+    """On validation, of the graph that apps run."""
     config = bench.config
 
     def work(folder: Path) -> dict[str, Any]:
@@ -154,7 +172,7 @@ def _timed(bench: Bench, stage: Stage, reference: Path) -> Stage:
 
     def work(folder: Path) -> dict[str, Any]:
         bundle = _bundle(bench, stage.folder, folder)
-        texts = timed_texts(bench.dataset, config.seed)
+        texts = sample_of(bench.dataset, config.seed)
         bench.reporter.progress(0, 1, "latency of the candidate")
         with FileLock(str(config.out / ".stopwatch")):  # two that are timed at once would slow each other down
             pair = [reference, bundle]
@@ -171,7 +189,7 @@ def _bundle(bench: Bench, model: Path, folder: Path) -> Path:
     """A bundle without gates, which an interruption may have left behind."""
     shutil.rmtree(folder / "bundle", ignore_errors=True)
     task, config = tasks.get(bench.dataset.task), bench.config
-    texts = timed_texts(bench.dataset, config.seed)
+    texts = sample_of(bench.dataset, config.seed)
     return engine.runnable(
         models.load_finetuned(task, model),
         models.load_tokenizer(model),
@@ -202,9 +220,9 @@ def _holding(folder: Path) -> Iterator[Run]:
         try:
             run.__enter__()
             break
-        except RunError:
+        except RunError as error:
             if time.monotonic() > until:
-                raise
+                raise Held(str(error)) from error
             time.sleep(1.0)
     try:
         yield run

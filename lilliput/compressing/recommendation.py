@@ -14,6 +14,9 @@ TOLERANCE = 0.05
 GOOD_ENOUGH = 0.97
 """Share of the teacher's score that the fastest model is to keep where nothing was asked for."""
 
+SENSIBLE = 0.8
+"""Share of the teacher's score below which a model is not taken for its speed or size alone."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -68,7 +71,8 @@ def recommend(points: Sequence[Point], wanted: Wanted, teacher: Point) -> Recomm
 
     Of those that meet the wish the most accurate; where only points that may be lost were given, the fastest; where
     nothing was, the fastest that keeps 97% of the teacher's score. If none meets it: the fastest (or smallest) of those
-    that lose no more than allowed, else the one that loses least.
+    that lose no more than allowed, else the one that loses least. Of models that are about as fast, or as small, the
+    most accurate.
 
     Args:
         points: at least one.
@@ -92,14 +96,18 @@ def _nearest(
     small: Callable[[Point], bool],
 ) -> Recommendation:
     within = [point for point in points if accurate(point)]
+    if wanted.max_drop is None:
+        within = [point for point in within if point.score >= SENSIBLE * teacher.score] or within
     reached = [point for point in points if small(point)]
-    faster = _smallest if wanted.size is not None else _fastest
     asked = wanted.in_words or "keeping 97% of the teacher's score"
     if not within:
         best = max(points, key=_most_accurate)
         reason = f"no model meets {asked}: the one that loses least loses {_lost(best, teacher)} points on validation"
         return Recommendation(best.trial, False, reason)
-    best = max(within, key=faster)
+    fastest = max(point.speedup for point in within) * (1 - TOLERANCE)
+    smallest = min(point.bytes for point in within) * (1 + TOLERANCE)
+    alike = [point for point in within if (point.bytes <= smallest if wanted.size else point.speedup >= fastest)]
+    best = max(alike, key=_most_accurate)
     means = f"is {best.bytes / 1e6:.3g} MB large" if wanted.size is not None else f"is {best.speedup:.3g} times faster"
     limit = "" if wanted.max_drop is None else f" of those that lose at most {wanted.max_drop:g} points"
     kind = "smallest" if wanted.size is not None else "fastest"
@@ -133,10 +141,6 @@ def _most_accurate(point: Point) -> tuple[float, float, int]:
 
 def _fastest(point: Point) -> tuple[float, float, int]:
     return point.speedup, point.score, -point.trial
-
-
-def _smallest(point: Point) -> tuple[float, float, int]:
-    return -point.bytes, point.score, -point.trial
 
 
 def _lost(point: Point, teacher: Point) -> str:

@@ -52,7 +52,9 @@ class Result:
     """What a trial came to on a rung.
 
     Attributes:
-        score: the task's metric on validation, larger being better; None where nothing was learnt yet.
+        score: the task's metric on validation, larger being better; None where nothing was learnt yet. On the last
+            rung it is that of the graph that apps run, before that of the torch model.
+        learnt: the torch model's on every rung, so that rungs can be compared.
         speedup: the teacher's latency over the model's, taken in turns.
         bytes: of the files that an app needs.
         folder: of the model, relative to the run.
@@ -67,6 +69,7 @@ class Result:
     seconds: float
     folder: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    learnt: float | None = None
 
 
 class Ledger:
@@ -168,11 +171,18 @@ class Ledger:
     def best(self) -> list[Result]:
         """What each trial came to at best, by trial: one scored result each, of its highest rung.
 
-        A training that made a model worse on validation is not taken.
+        A training that made a model worse on validation is not taken; what rounding to the graph's precision costs is
+        no reason for that.
         """
         found: dict[int, Result] = {}
         for (trial, _), result in sorted(self.results.items()):
             before = found.get(trial)
-            if result.score is not None and (before is None or before.score is None or result.score >= before.score):
+            if result.score is not None and (before is None or _learnt(result) >= _learnt(before)):
                 found[trial] = result
         return [found[trial] for trial in sorted(found)]
+
+
+def _learnt(result: Result) -> float:
+    score = result.score if result.learnt is None else result.learnt
+    assert score is not None  # it is scored
+    return score

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lilliput.benchmarks import report
+from lilliput.benchmarks.figures import find
 from lilliput.compressing.claim import Claim, claim_of
 from lilliput.compressing.family import BUNDLE
 from lilliput.compressing.recommendation import Wanted
@@ -40,10 +41,13 @@ def write(
         seconds: of the whole run.
     """
     out, members, choice = config.out, shipped.members, shipped.choice
+    best = next(name for name, (result, _) in members.items() if result.trial == choice.recommended.trial)
+    row = find(made, model=best, precision=shipped.precision, engine="onnxruntime")
+    assert row is not None  # the report was made of these models
+    made = {**made, "recommended": row["name"]}
     report.write_report(made, out)
     for _, stage in members.values():
         write_card(stage.folder / BUNDLE, made)
-    best = next(name for name, (result, _) in members.items() if result.trial == choice.recommended.trial)
     claims = {name: claim_of(made, name, shipped.precision, wanted) for name in members}
     copy_bundle(members[best][1].folder / BUNDLE, out / RECOMMENDED)
     described = made["recipe"]["config"]["members"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -129,12 +130,15 @@ class Search:
             return True
         if not (left := self._trials_left()):
             return False
-        found = self._grid() if number == 0 else self._refined(max(2, count))
+        # What an earlier call had no trials left for, or another target asks for, comes before what is refined.
+        found = [one for one in self._grid() if not self._is_known(*one[:3])]
+        if number:
+            found += self._refined(max(2, count))
         candidates: list[Proposal] = []
         first = self.ledger.next_number
         for kind, settings, base, origin in found[:left]:
             if number and not self._has_time_for(kind, settings):
-                break
+                continue
             candidates.append(Proposal(first + len(candidates), kind, settings, base, number, origin))
         if candidates:
             self.ledger.propose(candidates)
@@ -187,7 +191,7 @@ class Search:
 
     def _is_known(self, kind: str, settings: Mapping[str, Any], base: int | None) -> bool:
         return any(
-            (one.kind, dict(one.settings), one.base) == (kind, dict(settings), base)
+            (one.kind, dict(one.settings), one.base) == (kind, json.loads(json.dumps(dict(settings))), base)
             for one in self.ledger.proposals.values()
         )
 
@@ -267,10 +271,9 @@ class Search:
     def _note(self, job: Mapping[str, Any], outcome: dict[str, Any]) -> Proposal | None:
         """Keep what became of a job; the proposal, where it is to be tried again."""
         proposal, rung = Proposal(**job["trial"]), job["rung"]
-        self.budget.note()
         if outcome["state"] == "finished":
             folder = str(Path(outcome["folder"]).relative_to(self.places.run.resolve()))
-            named = {name: outcome[name] for name in ("score", "speedup", "bytes", "facts")}
+            named = {name: outcome[name] for name in ("score", "learnt", "speedup", "bytes", "facts")}
             seconds = 0.0 if outcome["reused"] else outcome["seconds"]  # what was there already tells no pace
             result = Result(proposal.number, rung, folder=folder, seconds=seconds, **named)
             self.ledger.finish(result)
@@ -288,7 +291,8 @@ class Search:
             self.ledger.fail(proposal.number, "its process died twice, perhaps for want of memory")
         else:
             self._stopped.add(proposal.number)
-            self.reporter.say(Text(f"  {proposal.name}: its time was over; a larger --budget goes on with it"))
+            why = outcome.get("why", "its time was over; a larger --budget goes on with it")
+            self.reporter.say(Text(f"  {proposal.name}: {why}"))
         return None
 
     def _job(self, proposal: Proposal, rung: int) -> dict[str, Any]:

@@ -16,14 +16,12 @@ import torch
 
 from lilliput import encoder, models, runtime, tasks
 from lilliput.compress import engine, latency
+from lilliput.compress.goals import sample_of
 from lilliput.config import CompressConfig
 from lilliput.first_token import first_token_only
 from lilliput.train import features, loop, precision
 from lilliput.train.data import Dataset
 from lilliput.train.evaluate import Progress, outputs_of
-
-TIMED = 200
-"""Training texts that latencies are measured on at most."""
 
 _BATCH, _BATCHES = 32, 4
 """Texts and batches that training is timed with."""
@@ -81,12 +79,6 @@ class Situation:
         return {**asdict(self), "by_layers": list(self.by_layers)}
 
 
-def timed_texts(dataset: Dataset, seed: int) -> list[str]:
-    """Training texts to measure latency on."""
-    texts = dataset.train.texts
-    return random.Random(f"{seed} timing").sample(texts, min(TIMED, len(texts)))
-
-
 def milliseconds(bundle: Path, texts: Sequence[str], config: CompressConfig) -> float:
     """Median latency of single texts, by the stopwatch of candidates."""
     (timed,) = engine.compare([bundle], texts, precision=config.precision, threads=config.threads)
@@ -117,9 +109,15 @@ def look(
     pace: Pace,
     progress: Progress | None = None,
 ) -> Situation:
-    """Measure the teacher, and predict what its parts would take."""
+    """Measure the teacher, and predict what its parts would take.
+
+    Args:
+        teacher, bundle: folders of its model and its bundle.
+        dataset: without its test split.
+        pace: of training and reading, measured before (see `pace_of`).
+    """
     model, tokenizer = models.load_finetuned(tasks.get(dataset.task), teacher), models.load_tokenizer(teacher)
-    texts = timed_texts(dataset, config.seed)
+    texts = sample_of(dataset, config.seed)
     table = latency.measure(
         model,
         tokenizer,

@@ -75,6 +75,9 @@ class Alone:
 class Processes:
     """Several processes on this machine, each with cores of its own.
 
+    Where one dies, none of its neighbours can go on either, and nobody can tell which it was. Their jobs are begun
+    again one at a time, so that one that kills its process is known for it; what is submitted meanwhile waits.
+
     Args:
         count: of the processes.
         cores: that may be used; those of this process by default.
@@ -84,6 +87,9 @@ class Processes:
         self.count = count
         self._groups = share(_cores() if cores is None else cores, count)
         self._jobs: dict[Future[Outcome], Job] = {}
+        self._waiting: list[Job] = []
+        self._suspects: list[Job] = []
+        self._examining = False
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Processes:
@@ -102,23 +108,39 @@ class Processes:
 
     def submit(self, job: Job) -> None:
         """Hand the job to a process that has none."""
-        assert self._pool is not None  # entered
-        self._jobs[self._pool.submit(_in_process, job, os.getpid())] = job
+        self._waiting.append(job)
+        self._hand_out()
 
     def next(self) -> tuple[Job, Outcome]:
-        """Wait for the first that ends. Where a process died, the jobs of the others are begun again."""
-        done, _ = wait(self._jobs, return_when=FIRST_COMPLETED)
-        future = next(iter(done))
-        job = self._jobs.pop(future)
-        try:
-            return job, future.result()
-        except BrokenProcessPool:
-            others = list(self._jobs.values())
+        """Wait for the first that ends."""
+        while True:
+            assert self._jobs  # at least one was submitted, and one that waits is begun when another ends
+            done, _ = wait(self._jobs, return_when=FIRST_COMPLETED)
+            for future in done:
+                if not isinstance(future.exception(), BrokenProcessPool):
+                    job = self._jobs.pop(future)
+                    self._hand_out()
+                    return job, future.result()
+            broken = list(self._jobs.values())
             self._jobs.clear()
             self._start()
-            for other in others:
-                self.submit(other)
-            return job, {"state": "died"}
+            self._suspects += broken if len(broken) > 1 else []
+            self._hand_out()
+            if len(broken) == 1:
+                return broken[0], {"state": "died"}
+
+    def _hand_out(self) -> None:
+        """Begin what may be begun now: all that waits, or one suspect alone."""
+        if self._examining and self._jobs:
+            return
+        self._examining = bool(self._suspects)
+        if self._examining:
+            ready = [self._suspects.pop(0)]
+        else:
+            ready, self._waiting = self._waiting, []
+        assert self._pool is not None  # entered
+        for job in ready:
+            self._jobs[self._pool.submit(_in_process, job, os.getpid())] = job
 
 
 class RayCluster:

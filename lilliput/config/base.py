@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import reprlib
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from lilliput.errors import ConfigError
 
@@ -22,6 +22,10 @@ TargetCpu = Literal["auto", "x86", "x86-vnni", "arm"]
 BlockSize = Literal[16, 32, 64, 128, 256]
 C = TypeVar("C", bound="Config")
 
+MAX_LENGTH = 128
+"""Tokens of a text that are read unless more or fewer are asked for."""
+ARGUMENTS = {"benchmark": "bundles", "serve": "model", "data check": "data"}
+"""What a command takes without a flag: its usage line has the name in capitals."""
 LARGEST = 100_000
 """Bytes of a configuration file."""
 _SHORT = reprlib.Repr()
@@ -37,6 +41,13 @@ class Config(BaseModel):
     )
 
     command: ClassVar[str]
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[str(info.field_name)].annotation
+        takes_several = tuple in [get_origin(one) for one in (kind, *get_args(kind))]
+        return (value,) if takes_several and type(value) in (str, int, float) else value
 
     @field_validator("*", mode="before")
     @classmethod
@@ -100,7 +111,9 @@ class LoopConfig(SeededConfig):
     gradient_accumulation: int = Field(1, ge=1, le=4096, description="batches whose gradients one step adds up")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps with a rising learning rate")
     weight_decay: float = Field(0.01, ge=0, le=1)
-    max_length: int = Field(128, ge=4, le=8192, description="tokens of a text that are read, special ones included")
+    max_length: int = Field(
+        MAX_LENGTH, ge=4, le=8192, description="tokens of a text that are read, special ones included"
+    )
     save_every: int = Field(100, ge=1, description="steps between two checkpoints")
     device: Device = "auto"
 
@@ -156,14 +169,20 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _explain(kind: type[Config], fault: Any, config_file: Path | None, flags: dict[str, Any]) -> str:
     key = str(fault["loc"][0]) if fault["loc"] else ""
-    flag = "--" + key.replace("_", "-")
+    flag = _flag(kind, key)
     where = flag if key in flags or config_file is None else f"{config_file}: {key}"
     if fault["type"] == "extra_forbidden":
         known = ", ".join(sorted(kind.model_fields))
         return f"{where}: unknown key of {kind.command}; it knows {known}"
     if fault["type"] == "missing":
         return f"{flag} is missing"
-    message = fault["msg"].removeprefix("Value error, ")
+    message = fault["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list").replace("Tuple", "List")
     if not key:  # of several settings together, which the message names
         return message
     return f"{where}: {message[0].lower() + message[1:]} (got {_SHORT.repr(fault['input'])})"
+
+
+def _flag(kind: type[Config], key: str) -> str:
+    """How the command line calls a key: ``--learning-rate``; an argument is ``BUNDLES``, as in the usage line."""
+    command = getattr(kind, "command", "data check")  # the one that has no configuration of its own
+    return key.upper() if ARGUMENTS.get(command) == key else "--" + key.replace("_", "-")

@@ -53,11 +53,6 @@ class DistillConfig(TrainingConfig):
     learning_rate: float = Field(3e-4, gt=0, le=1)
     out: Path
 
-    @field_validator("teacher", "objective", "stage", "corpus", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
     @field_validator("teacher")
     @classmethod
     def _named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -136,11 +131,6 @@ class PruneConfig(TrainingConfig):
     @classmethod
     def _with_unit(cls, value: Any, info: ValidationInfo) -> Any:
         return with_unit(str(info.field_name), value)
-
-    @field_validator("objective", mode="before")
-    @classmethod
-    def _one_is_a_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
     @field_validator("lengths")
     @classmethod

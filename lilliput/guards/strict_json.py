@@ -18,12 +18,13 @@ def parse(data: bytes) -> Any:
     if data.count(b"{") + data.count(b"[") > PARTS:
         raise ValueError(f"more than {PARTS:,} lists and objects")
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=unique)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of some pairs; raises :class:`ValueError` where a key is there twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key appears twice")

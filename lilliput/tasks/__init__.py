@@ -79,7 +79,6 @@ class Task:
         new_tokens: tokens that a tokenizer must know as one each; a model whose vocabulary lacks them learns them.
         outputs: names of a graph's outputs, those that other libraries look for.
         dimensions: of each of them, after the batch: "labels" and "tokens" are as many as there are, others any number.
-        reads_windows: `predict` looks at the windows, not at the outputs alone.
     """
 
     name: str
@@ -100,7 +99,6 @@ class Task:
     new_tokens: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ("logits",)
     dimensions: tuple[str, ...] = ("labels",)
-    reads_windows: bool = False
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
@@ -314,7 +312,7 @@ def clean(value: str) -> str:
 
 
 def text(value: Any) -> str:
-    """A cell that must hold text."""
+    """A cell that must hold text; raises `RowFault` where it holds none, or something else."""
     if value is None:
         raise RowFault(NO_TEXT)
     if not isinstance(value, str):
@@ -326,7 +324,7 @@ def text(value: Any) -> str:
 
 
 def label(value: Any) -> str:
-    """A cell that must hold the name of a label: 1 and "1" and 1.0 are the same one."""
+    """A cell that must hold the name of a label: 1 and "1" and 1.0 are the same one. Raises `RowFault` else."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():

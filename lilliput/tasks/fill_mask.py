@@ -36,7 +36,6 @@ class FillMask(Task):
     command = "pretrain"
     inputs = ("text",)
     dimensions = ("tokens", "vocabulary")
-    reads_windows = True
 
     def predict(
         self,

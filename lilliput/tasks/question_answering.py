@@ -83,7 +83,6 @@ class QuestionAnswering(Task):
     overlap = 0.5
     outputs = ("start_logits", "end_logits")
     dimensions = ("tokens",)
-    reads_windows = True
 
     def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
         """Question and context; and the answers as pairs of first character and text, empty where there is none."""

@@ -85,7 +85,6 @@ class TokenClassification(Task):
     brief: ClassVar[Mapping[str, Any]] = {"aggregation_strategy": "first"}
     overlap = 0.5
     dimensions = ("tokens", "labels")
-    reads_windows = True
 
     def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
         """Words and their tags, each a list or a string with spaces between."""

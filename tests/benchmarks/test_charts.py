@@ -19,6 +19,8 @@ def test_places_on_a_logarithmic_axis() -> None:
     assert (axis.place(0.1), axis.place(1e6)) == (0, 100)
     assert [words for _, words in axis.ticks] == ["1", "3", "10", "30", "100"]
     assert [words for _, words in LogAxis(0.9, 12).ticks] == ["1", "2", "5", "10"]
+    assert [words for _, words in chart.axis_of([2.7, 2.9]).ticks] == ["2.5", "3", "3.5"]
+    assert all(len(LogAxis(low, 1.7 * low).ticks) > 1 for low in np.geomspace(0.01, 1000, 400))
     found = chart.axis_of([2.0, 8.0], 2.0)
     assert (found.low, found.high) == (1.0, 16.0)
 

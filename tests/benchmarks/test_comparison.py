@@ -47,10 +47,11 @@ def test_a_report_against_itself_shows_no_change(old: dict[str, Any]) -> None:
     assert found["regressions"] == []
     assert found["gone"] == found["added"] == found["notes"] == []
     for one in found["models"].values():
-        assert one["accuracy"] | {"old": 0, "new": 0} == {
-            **{"old": 0, "new": 0, "difference": 0.0, "ci": [0.0, 0.0], "paired": True, "mcnemar_p": 1.0},
+        assert one["accuracy"] | {"old": 0, "new": 0, "ci": 0} == {
+            **{"old": 0, "new": 0, "difference": 0.0, "ci": 0, "paired": True, "mcnemar_p": 1.0},
             "verdict": SAME,
         }
+        assert -0.01 < one["accuracy"]["ci"][0] < 0 < one["accuracy"]["ci"][1] < 0.01  # no proof for other texts
         assert (one["latency"]["ratio"], one["latency"]["verdict"]) == (1.0, SAME)
     assert found["models"]["student-l2 int8"]["size"]["verdict"] == SAME
     assert comparison.markdown(found).startswith("**No regression**")

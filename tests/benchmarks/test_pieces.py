@@ -45,6 +45,20 @@ def test_what_is_no_piece_is_refused(tmp_path, content):
         pieces.merge([tmp_path / "a.json"], TARGETS)
 
 
+def test_a_busy_machine_is_said_under_the_table(tmp_path):
+    pieces.write(tmp_path / "a.json", [Figure("x.speed", 3.0, "times", seeds=(2,))], noisy=True, p50_spread=0.322)
+    pieces.write(tmp_path / "b.json", [Figure("x.drop", 0.1, "points")])
+    piece = pieces.read(tmp_path / "a.json")
+    assert pieces.folds_of(piece) == [2]
+    assert pieces.folds_of({**piece, "fold": 1}) == [1]
+    assert pieces.source(piece).startswith("Speeds are of fold 2, on ")
+    lines = pieces.table(pieces.merge([tmp_path / "a.json", tmp_path / "b.json"], TARGETS)).splitlines()
+    assert len(lines) == 2 + len(TARGETS) + 2
+    assert lines[-1].startswith(f"Speeds of `{piece['command']}` are on ")
+    assert lines[-1].endswith(". The machine was busy in that run: p50 spread of 32% between rounds.")
+    assert pieces.busy({"noisy": False, "p50_spread": 0.1}) == ""
+
+
 def test_a_figure_measured_twice_or_never_promised_is_refused(tmp_path):
     for name in "ab":
         pieces.write(tmp_path / f"{name}.json", [Figure("x.speed", 1.0, "times")])

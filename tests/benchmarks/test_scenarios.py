@@ -118,6 +118,17 @@ def test_a_bound_below_a_single_answer_leaves_no_rate(
     assert server.COLUMNS[0].text(one) == "none"
 
 
+def test_where_the_last_runs_keep_the_bound_at_no_rate_none_is_shown(
+    fake: Fake, bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "TRIAL_S", 0.2)
+    monkeypatch.setattr(server, "FINAL_S", 0.2)
+    monkeypatch.setattr(server, "highest", lambda keeps, low, high, close: 300.0)  # the trials were lucky
+    one = server.measure(bench([fake("a", ns=1_000_000)], bound_ms=0.5)).models["a"]
+    assert (one["rate_per_s"], one["kept"]) == (0.0, False)
+    assert one["achieved_per_s"] == pytest.approx(300 * server.STEP ** (server.STEPS - 1), rel=0.5)
+
+
 def test_bisection_finds_the_edge() -> None:
     assert server.highest(lambda rate: rate <= 70, 10, 100, 1.01) == pytest.approx(70, rel=0.01)
     assert server.highest(lambda rate: True, 10, 100, 1.01) == pytest.approx(100, rel=0.01)

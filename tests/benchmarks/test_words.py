@@ -44,7 +44,7 @@ def test_markdown_survives_hostile_names(specimen: Specimen) -> None:
     assert len(lines) == 2 + len(rows)
     assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     assert lines[9].startswith(
-        "| a\\|b &lt;script> | 85.8% (84.2 to 87.3) | 97.5% (96.8 to 98.2) | 1.00 | 16.0× | 4.0× | 4.0 |"
+        "| a\\|b &lt;script> | 85.8% (84.2 to 87.3) | 97.5% (96.7 to 98.2) | 1.00 | 16.0× | 4.0× | 4.0 |"
     )
 
 
@@ -69,6 +69,15 @@ def test_the_claim_is_about_the_fastest_student_that_is_good_enough(specimen: Sp
     assert "85.8% against 88.0%" in words
     assert "below its floor" not in words
     assert "below its floor of 90.0%" in claim({**made, "teacher_floor": 0.9})
+
+
+def test_a_search_s_claim_is_about_the_model_that_it_recommends(specimen: Specimen) -> None:
+    made = {**specimen(), "recommended": "student-l3 int8"}
+    best = best_student(made)
+    assert best is not None
+    assert best["name"] == "student-l3 int8"
+    assert claim(made).startswith("student-l3 int8 answers a text in")
+    report.validate(made)
 
 
 def test_the_claim_falls_back_to_the_most_accurate_fast_student(specimen: Specimen) -> None:

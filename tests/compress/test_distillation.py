@@ -166,7 +166,9 @@ def test_the_epoch_that_is_nearest_to_the_teacher_is_kept(distil, save_teacher, 
         logits_of(model, tokenizer, texts, 16)
         for model in (student_of(tmp_path), models.load_finetuned_classifier(source))
     )
-    assert best["score"] == pytest.approx(-np.square(ours - theirs).mean(), rel=0.05)  # bfloat16, perhaps
+    apart = ours - theirs
+    apart -= apart.mean(axis=1, keepdims=True)  # what is added to all logits decides nothing
+    assert best["score"] == pytest.approx(-np.square(apart).mean(), rel=0.05)  # bfloat16, perhaps
     assert best["agreement"] == pytest.approx((ours.argmax(1) == theirs.argmax(1)).mean())
 
 

@@ -196,6 +196,14 @@ def test_new_kinds_of_rows_do_not_mix_in_one_file(of_kind, distil, tmp_path, mon
             (tmp_path / name).rename(task_folder / name)
 
 
+@pytest.mark.parametrize("kind", ["tags", "answers", "pairs"])
+@pytest.mark.parametrize("student", ["conv", "static:width=8"])
+def test_students_of_windows_answer_for_whole_texts_only(of_kind, distil, kind, student):
+    source, _, settings = of_kind(kind)
+    with pytest.raises(ConfigError, match=f"--student {student}: answers once for a text"):
+        distil(source, **settings, student=student)
+
+
 def test_validation_reads_what_the_student_is_measured_on(of_kind, distil, monkeypatch):
     """The last measurement of training and the result are of the same predictions."""
     seen = []

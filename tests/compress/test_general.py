@@ -79,6 +79,9 @@ def test_a_student_for_a_task_starts_from_it_with_the_teacher_s_head(run, checkp
         ({"stage": ("embeddings",)}, "--stage: one is enough"),
         ({"teacher": ("a", "b")}, "--teacher: one is enough"),
         ({"student": "layers=x"}, "--student layers=x"),
+        ({"initial_model": "assistant"}, "--initial-model assistant: has no part"),
+        ({"rounding": "int8"}, "--rounding int8: has no part"),
+        ({"augment": 2}, "--augment 2: has no part"),
     ],
 )
 def test_what_does_not_fit_is_refused(run, checkpoint, changes, message):

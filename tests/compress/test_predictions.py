@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,25 @@ def test_what_stands_for_an_unknown_label():
     assert unknown("tokens", 3, 5) == {"labels": [-100] * 5}
     assert unknown("span", 2, 5) == {"start_positions": -100, "end_positions": -100}
     assert unknown("vector", 2, 5) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other", "expected"),
+    [
+        ("classes", [1.0, 3.0], [5.0, 7.0], 0.0),  # one added to all says nothing
+        ("classes", [1.0, 3.0], [0.0, 0.0], 1.0),
+        ("tokens", [[1.0, 3.0], [2.0, 2.0]], [[0.0, 0.0], [9.0, 9.0]], 0.5),
+        ("span", [[1.0, 2.0], [3.0, 2.0]], [[0.0, 7.0], [2.0, 7.0]], 0.0),  # a choice among tokens
+        ("labels", [1.0, 3.0], [2.0, 4.0], 1.0),
+        ("score", [2.0], [4.0], 4.0),
+        ("vector", [3.0, 4.0], [6.0, 8.0], 0.0),
+        ("vector", [1.0, 0.0], [0.0, 2.0], 1.0),
+        ("vector", [0.0, 0.0], [0.0, 2.0], 0.5),
+    ],
+)
+def test_distances_by_hand(kind, one, other, expected):
+    one, other = (np.array(output, dtype=np.float32) for output in (one, other))
+    assert predictions.distance(kind, one, other) == pytest.approx(expected)
 
 
 # --- one out of several ----------------------------------------------------------------------------------------------

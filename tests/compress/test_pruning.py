@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from lilliput import encoder, models
-from lilliput.compress import engine, latency, prune, vocabulary
+from lilliput.compress import ancestry, engine, latency, prune, vocabulary
 from lilliput.compress.cost import Facts, MacCost, ParameterCost
 from lilliput.compress.distillation_loss import DistillationLoss
 from lilliput.compress.representations import Matching
@@ -84,8 +84,8 @@ def test_recovery_distils_the_unpruned_model_block_by_block_and_dimension_by_dim
     seen = []
     original = Matching.__init__
 
-    def noting(self, student, source, mapping):
-        original(self, student, source, mapping)
+    def noting(self, student, source, *others):
+        original(self, student, source, *others)
         seen.append((self.kept, self.layers, encoder.shape_of(source).layers))
 
     monkeypatch.setattr(Matching, "__init__", noting)
@@ -112,14 +112,38 @@ def test_a_pruned_model_can_be_pruned_again(teacher, pruned):
     second = pruned(first["folder"], out="second", flops=0.6, per_layer=True)
     assert second["pruning"]["achieved"] <= 0.6
     assert second["parameters"] < first["parameters"]
+    model = models.load_finetuned_classifier(second["folder"])
+    of_first, of_whole = (ancestry.kept_of(model, models.fingerprint(one)) for one in (first["folder"], teacher))
+    assert list(of_first.layers) == second["pruning"]["kept"]["layers"]  # numbers in the model that was given
+    assert list(of_whole.layers) == [first["pruning"]["kept"]["layers"][i] for i in of_first.layers]
+
+
+def test_numbers_of_blocks_are_those_of_the_teacher(teacher, pruned, monkeypatch):
+    """Of a model that was pruned before, and has lost a block then, another one goes."""
+    first = pruned(teacher, out="first", flops=0.6)
+    assert len(first["pruning"]["kept"]["layers"]) < 3
+    seen = []
+    original = Matching.__init__
+
+    def noting(self, student, source, *others):
+        original(self, student, source, *others)
+        seen.append((encoder.shape_of(source).layers, list(self.layers)))
+
+    monkeypatch.setattr(Matching, "__init__", noting)
+    settings = {"parameters": 0.9, "recover": True, "objective": ("logit-mse", "hidden-states=0.1")}
+    own = pruned(first["folder"], out="own", **settings)
+    pruned(first["folder"], out="whole", teacher=str(teacher), **settings)
+    assert seen[0] == (len(first["pruning"]["kept"]["layers"]), own["pruning"]["kept"]["layers"])
+    assert seen[1] == (3, [first["pruning"]["kept"]["layers"][i] for i in own["pruning"]["kept"]["layers"]])
 
 
 def test_the_vocabulary_goes_alone_without_changing_an_answer(teacher, pruned, data):
     result = pruned(teacher, vocabulary=400)
     whole, small = models.load_finetuned_classifier(teacher), models.load_finetuned_classifier(result["folder"])
     rows = [model.get_input_embeddings().num_embeddings for model in (whole, small)]
-    assert rows[1] <= min(400, rows[0])
-    assert result["coverage"]["bytes_saved"] >= 0
+    tokens = [len(models.load_tokenizer(folder)) for folder in (teacher, result["folder"])]
+    assert rows[1] == tokens[1] < tokens[0] < rows[0]  # unused rows go, and tokens that no text has
+    assert result["coverage"]["bytes_saved"] == (rows[0] - rows[1]) * 16 * 4  # a row has 16 floats
     assert result["fidelity"]["agreement"]["value"] == 1
     assert "achieved" not in result["pruning"]
 

@@ -8,13 +8,16 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from lilliput import tasks
 from lilliput.bundle import Bundle
+from lilliput.compress import students
 from lilliput.compress.rounding import RoundedLinear, asymmetric, blocks, by_channel, rounded, rounding_of
 from lilliput.config import ExportConfig, QuantizeConfig
 from lilliput.errors import ConfigError
 from lilliput.export import quantize, weight_only
 from lilliput.pipeline import export
 from lilliput.quantizing import quantize as quantize_command
+from lilliput.train.loop import BESIDE
 
 WIDTH, OUT, ROWS = 64, 24, 40
 
@@ -42,16 +45,12 @@ def both(layers, precision, **options):
     """What torch computes under the rounding, for ids ``[2, 5]``."""
     table, product, _ = layers
     model = nn.Sequential(table, product)
-    model.base_model_prefix = ""
     settings = {"reduce_range": False, "block_size": 16, **options}
     ids = torch.arange(10).reshape(2, 5)
     with torch.no_grad():
         exact = model(ids)
-        # Names of a plain sequence say nothing of an encoder; its layers are rounded whatever their size.
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("lilliput.compress.rounding._in_encoder", lambda model, name: True)
-            with rounded(model, rounding_of(precision, **settings)):
-                found = model(ids)
+        with rounded(model, rounding_of(precision, **settings)):
+            found = model(ids)
     assert type(product) is nn.Linear
     return ids, exact, found
 
@@ -127,6 +126,37 @@ def test_a_model_is_itself_again_even_after_an_error(encoders):
     with pytest.raises(ZeroDivisionError), rounded(model, rounding_of("int8", reduce_range=True, block_size=32)):
         fail()
     assert {name: type(module) for name, module in model.named_modules()} == before
+
+
+INT8 = rounding_of("int8", reduce_range=True, block_size=32)
+
+
+def names_of_rounded(model):
+    with rounded(model, INT8):
+        return {name for name, module in model.named_modules() if hasattr(module, "rounding")}
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra"])
+@pytest.mark.parametrize("task", ["token-classification", "question-answering", "sentence-embedding"])
+def test_what_answers_for_every_token_is_rounded_to_its_head(encoders, family, task):
+    model = encoders.with_head(family, tasks.get(task).head)
+    every = {name for name, module in model.named_modules() if type(module) in (nn.Linear, nn.Embedding)}
+    assert names_of_rounded(model) == every
+
+
+def test_the_head_of_a_student_of_windows_stays_exact(encoders, tiny):
+    teacher = encoders.classifier("bert")
+    student, _ = students.build("conv:width=16,layers=2", teacher, tiny.tokenizer(), initial_layers=None, seed=0)
+    found = names_of_rounded(student)
+    assert any("product" in name for name in found)
+    assert not {"dense", "classifier"} & found
+
+
+def test_what_is_trained_beside_the_model_stays_exact(encoders):
+    model = encoders.classifier("bert")
+    before = names_of_rounded(model)
+    setattr(model, BESIDE, nn.ModuleDict({"hidden": nn.Linear(400, 400)}))
+    assert names_of_rounded(model) == before
 
 
 def test_sixteen_bits_are_refused():

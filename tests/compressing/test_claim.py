@@ -68,6 +68,13 @@ def test_what_is_not_certain_is_inconclusive_and_what_is_missed_is_no():
     assert claim_of(REPORT, "prune-5.9x", "int8", Wanted(size=15e6)).answers["is no larger than 15 MB"] == "yes"
 
 
+def test_a_latency_is_answered_with_its_interval():
+    # Rounds of 0.4 to 0.8 ms, their median 0.5.
+    for asked, answer in ((0.47, "no"), (0.48, "inconclusive"), (0.75, "inconclusive"), (0.8, "yes")):
+        claim = claim_of(REPORT, "prune-5.9x", "int8", Wanted(latency=asked))
+        assert claim.answers[f"answers in {asked:g} ms (within 5%)"] == answer
+
+
 def test_what_was_not_asked_for_is_answered_and_is_no_miss():
     weak = {**REPORT["models"][3], "retained": 0.95, "retained_ci": [0.94, 0.96]}
     report = {"models": [*REPORT["models"][:3], weak]}

@@ -101,6 +101,7 @@ def test_the_result_is_a_family_of_whole_bundles_and_a_claim(killed, data):
     report = json.loads((out / "report.json").read_text())
     assert {row["model"] for row in report["models"]} == {"teacher", "teacher plain", "tfidf", *names}
     assert (out / "report.html").is_file()
+    assert report["recommended"] == f"{result['recommended']} int8"  # of which the page speaks
     assert result["claim"].startswith(f"{result['recommended']}: ")
     assert "reaches 1.3 times (within 5%)" in result["evidence"]["answers"]
     for member in result["family"]:

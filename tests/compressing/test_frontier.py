@@ -39,6 +39,18 @@ def test_the_frontier_in_accuracy_speed_and_size():
     assert trials(frontier(points)) == [0, 1, 3, 4]
 
 
+def test_a_chain_of_small_steps_does_not_lead_away_from_a_fast_model():
+    # Each is 1.5% slower and a little better than the one before it, which it beats.
+    points = [Point(n, 0.85 + 0.001 * n, 6.0 / 1.015**n, 1e7) for n in range(20)]
+    found = frontier(points)
+    assert min(abs(point.speedup - 6.0) for point in found) < 0.12
+    assert found[0].trial == 19
+
+
+def test_of_equal_scores_the_smaller_stays_where_it_is_as_fast():
+    assert trials(frontier([Point(0, 0.9, 3.0, 2e7), Point(1, 0.9, 2.97, 1e7)])) == [1]
+
+
 coordinates = st.tuples(st.floats(0.5, 1), st.floats(1, 100), st.floats(1e5, 1e8))
 
 

@@ -48,6 +48,17 @@ def test_an_impossible_speed_gives_the_fastest():
     assert "the fastest is 60 times faster" in found.reason
 
 
+def test_a_speed_that_none_reaches_is_no_reason_to_take_a_useless_model():
+    family = [Point(1, 0.86, 5.6, 1e7), Point(2, 0.55, 5.65, 1e7), Point(3, 0.50, 5.69, 1e7)]
+    found = recommend(family, Wanted(speedup=6), TEACHER)
+    assert (found.trial, found.meets) == (1, False)
+    # Of models about as fast the most accurate; where all are useless, there is nothing else to go by.
+    assert recommend([*family, Point(4, 0.87, 5.5, 1e7)], Wanted(speedup=6), TEACHER).trial == 4
+    assert recommend([Point(1, 0.3, 2.0, 1e7), Point(2, 0.2, 4.0, 1e7)], Wanted(speedup=6), TEACHER).trial == 2
+    sizes = [Point(1, 0.86, 2.0, 5.2e6), Point(2, 0.84, 2.0, 5.0e6), Point(3, 0.4, 2.0, 2e6)]
+    assert recommend(sizes, Wanted(size=1e6), TEACHER).trial == 1
+
+
 def test_an_impossible_size_gives_the_smallest():
     found = recommend(FAMILY, Wanted(size=1e6, max_drop=2), TEACHER)
     assert (found.trial, found.meets) == (2, False)

@@ -82,6 +82,7 @@ class Crew:
             "state": "finished",
             "seconds": self.seconds,
             "score": None if untrained else 0.87 - loss,
+            "learnt": None if untrained else 0.87 - loss,
             "speedup": speed,
             "bytes": 15_000_000,
             "reused": False,
@@ -165,6 +166,28 @@ def test_a_search_that_is_started_again_does_nothing_twice(search, tmp_path):
     search(speedup=6, trials=12).go(more)
     assert {job["trial"]["number"] for job in more.jobs} >= {10, 11}
     assert not set(more.done()) & set(first.done())
+
+
+def test_what_an_earlier_call_had_no_trials_for_comes_first(search, tmp_path):
+    search(speedup=6, trials=2).go(Crew(tmp_path))
+    more = search(speedup=6, trials=8)
+    more.go(Crew(tmp_path))
+    whole = search(speedup=6, trials=8)._grid()
+    made = [(one.kind, one.settings) for one in more.ledger.proposals.values()]
+    assert made == [(kind, settings) for kind, settings, *_ in whole]
+
+
+def test_a_candidate_that_there_is_no_time_for_hides_none_that_there_is(search, tmp_path, monkeypatch):
+    made = search(speedup=6, trials=20)
+    grid = made._grid()
+    made.go(Crew(tmp_path))
+    refined = [("prune", {"speedup": 9.0}, None, "chain"), ("conv", {"width": 77}, None, "sampled")]
+    again = search(speedup=6, trials=22, budget="1h")
+    monkeypatch.setattr(again, "_grid", lambda: grid)
+    monkeypatch.setattr(again, "_refined", lambda count: refined)
+    monkeypatch.setattr(again, "_has_time_for", lambda kind, settings: kind == "conv")
+    assert again._proposed(99, 1)
+    assert [one.kind for one in again.ledger.proposals.values() if one.round == 99] == ["conv"]
 
 
 def test_a_search_that_was_killed_decides_as_it_would_have(search, tmp_path):

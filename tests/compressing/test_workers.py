@@ -1,6 +1,10 @@
-"""Cores for workers, and what is said without Ray."""
+"""Cores for workers, jobs whose process dies, and what is said without Ray."""
 
+import multiprocessing
+import os
+import signal
 import sys
+import time
 
 import pytest
 
@@ -29,3 +33,32 @@ def test_the_kind_of_workers_follows_from_the_configuration(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match="--ray: needs Ray"):
         workers.of(1, "auto", Reporter())
+
+
+def work(job, parent):
+    """Stands for a job; one that is deadly kills its process once its neighbours are at work."""
+    time.sleep(0.2)
+    if job["deadly"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.2)
+    return {"state": "finished", "name": job["name"]}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_only_the_job_that_kills_its_process_is_blamed(monkeypatch, count):
+    fork = multiprocessing.get_context("fork")  # so that the stub is there in the processes too
+    monkeypatch.setattr(workers.multiprocessing, "get_context", lambda kind: fork)
+    monkeypatch.setattr(workers, "_in_process", work)
+    monkeypatch.setattr(workers, "_settle", lambda groups: None)
+    todo = [{"name": name, "deadly": name == "b"} for name in "abcde"]
+    outcomes, working = {}, 0
+    with workers.Processes(count) as crew:
+        while todo or working:
+            while todo and working < count:
+                crew.submit(todo.pop(0))
+                working += 1
+            job, outcome = crew.next()
+            working -= 1
+            assert job["name"] not in outcomes
+            outcomes[job["name"]] = outcome["state"]
+    assert outcomes == {"a": "finished", "b": "died", "c": "finished", "d": "finished", "e": "finished"}

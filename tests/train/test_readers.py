@@ -2,13 +2,16 @@
 
 import json
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lilliput import tasks
+from lilliput.config import DataConfig
 from lilliput.errors import DataError
-from lilliput.train import readers
+from lilliput.train import checking, readers
 from lilliput.train.data import bucket
 from lilliput.train.data_report import Ledger
 from lilliput.train.row_files import read_rows
@@ -105,7 +108,8 @@ def test_faults_of_csv(tmp_path, content, faults, kept):
         (b'["a", "x"]', "malformed row"),
         (b'{"text": 3, "label": "x"}', "malformed row"),
         (b'{"text": "a", "label": ["x"]}', "malformed row"),
-        (b'{"text": "a", "label": NaN}', "malformed row"),
+        (b'{"text": "a", "label": NaN}', "missing label"),
+        (b'{"text": NaN, "label": "x"}', "empty text"),
         (b"[" * 100_000, "malformed row"),
         (b'{"text": null, "label": "x"}', "empty text"),
         (b'{"label": "x"}', "empty text"),
@@ -120,6 +124,62 @@ def test_faults_of_csv(tmp_path, content, faults, kept):
 def test_faults_of_jsonl(tmp_path, line, reason):
     content = b'{"text": "b", "label": "y"}\n\n' + line + b'\n{"text": "c", "label": "y"}\n'
     assert rejected(tmp_path / "f.jsonl", content) == ([(3, reason)], ["b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "said"),
+    [
+        ("classification", {"text": 33, "label": "a"}, "malformed row (the text is a number, not a string)"),
+        ("classification", {"text": b"a", "label": "a"}, "malformed row (the text is bytes, not a string)"),
+        ("classification", {"text": "a", "label": ["a"]}, "(the label is a list, not a string or a number)"),
+        ("classification", {"text": "a", "label": {"of": "a"}}, "(the label is an object, not a string or a number)"),
+        ("classification", {"text": "a", "label": b"a"}, "(the label is bytes, not a string or a number)"),
+        ("classification", {"text": "a", "label": float("nan")}, "missing label (the label is NaN)"),
+        ("classification", {"text": "a", "sentence2": 3, "label": "a"}, "(the pair is a number, not a string)"),
+        ("relation-extraction", {"text": ["a"], "label": "a"}, "(the text is a list, not a string)"),
+        ("regression", {"text": True, "label": 1}, "(the text is true or false, not a string)"),
+        ("regression", {"text": "a", "label": float("nan")}, "missing label (the label is NaN)"),
+        ("multi-label", {"text": "a", "label": 5}, "malformed row (not in the form that multi-label reads)"),
+        ("token-classification", {"text": [3], "label": ["O"]}, "(not in the form that token-classification reads)"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_rejected_row_says_what_is_wrong_with_it(tmp_path, task, row, said, ending):
+    path = tmp_path / f"f.{ending}"
+    if ending == "parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), path)
+    elif bytes in map(type, row.values()):
+        pytest.skip("JSON has no bytes")
+    else:
+        path.write_text(json.dumps(row))
+    ledger = Ledger()
+    assert read_rows(path, ledger, tasks.get(task), {}, labelled=True) == []
+    assert str(ledger.samples[0]).endswith(said)
+
+
+def test_a_cell_that_is_too_long_is_told_apart_from_a_wrong_quote(tmp_path):
+    ledger = Ledger()
+    (tmp_path / "f.csv").write_text("text,label\n" + "w" * 200_000 + ',x\n"a"b,x\n')
+    read_rows(tmp_path / "f.csv", ledger, CLASSIFICATION, {}, labelled=True)
+    assert [fault.detail for fault in ledger.samples] == [
+        "a cell has more than 131,072 characters: check its quotes, or keep texts of that length in .jsonl or .parquet",
+        "check its quotes",
+    ]
+
+
+@pytest.mark.parametrize("name", ["nan", "NaN", "null", "None", "N/A", "nano"])
+def test_a_label_like_a_missing_value_is_told_of(folder, caplog, name):
+    (folder / "train.csv").write_text(TRAIN + f"so so,{name}\nhm,{name}\n")
+    said = f"the label {name!r} looks like a missing value, and is learnt as a label; leave such cells empty"
+    found = checking.check(DataConfig(data=str(folder))).findings
+    assert caplog.messages == []
+    assert name in read(folder).label_names
+    if name == "nano":
+        assert said not in [finding.detail for finding in found]
+        assert caplog.messages == []
+    else:
+        assert [finding.lines for finding in found if finding.detail == said] == [(5, 6)]
+        assert caplog.messages == [f"{folder / 'train.csv'}:5: {said}"]
 
 
 def test_labels_of_json_and_csv_are_the_same_names(folder):

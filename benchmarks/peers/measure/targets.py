@@ -7,7 +7,6 @@ the teacher's accuracy.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -158,6 +157,15 @@ def table(folds: Sequence[Piece], student: str, found: Mapping[str, Against], fa
     return "\n".join(lines)
 
 
+def texts_of(folds: Sequence[Piece]) -> str:
+    """How many test texts of each fold were answered and timed, in words."""
+    return " ".join(
+        f"Accuracies are of {piece['n_test']:,} test texts of fold {piece['fold']}, latencies of {piece['timed']:,} of "
+        f"them in {piece['rounds']} rounds."
+        for piece in folds
+    )
+
+
 def _cell(text: str) -> str:
     return " ".join(text.replace("|", "/").split())[:160]
 
@@ -185,7 +193,7 @@ def main(
 ) -> None:
     """Pool the folds, judge the figure, and write the table of the page."""
     try:
-        folds = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("fold-*.json"))]
+        folds = [pieces.read(path) for path in sorted(folder.glob("fold-*.json"))]
         if not folds:
             raise ConfigError(f"{folder}: holds no fold-*.json; run lilliput.benchmarks.peers.measure first")
         figure, claim, rows = judged(folds)
@@ -193,9 +201,9 @@ def main(
         merged = pieces.merge(sorted(folder.glob("*.json")), TARGETS)
         write_json(out, merged)
         if page:
-            content = f"{rows}\n\n{claim}\n\n{pieces.table(merged['figures'])}"
+            content = "\n\n".join((rows, texts_of(folds), claim, pieces.table(merged)))
             write_text(page, replaced(page.read_text(encoding="utf-8"), "peers", content, page))
-    except (LilliputError, OSError, ValueError, KeyError) as error:
+    except (LilliputError, OSError, KeyError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     typer.echo(claim)

@@ -37,14 +37,16 @@ def cut(fold, **wrong):
     return {"fold": fold, "n_test": N, "teacher": {"bytes": 90e6}, "models": models}
 
 
-def timed(fold, **times):
+def timed(fold, spread=0.1, **times):
     """A piece of speeds: the teacher takes 12 ms in each of 8 rounds."""
     rows = {TEACHER: 12.0, **times}
-    return {"fold": fold, "models": {name: {"p50_ms": ms, "round_p50_ms": [ms] * 8} for name, ms in rows.items()}}
+    models = {name: {"p50_ms": ms, "round_p50_ms": [ms] * 8} for name, ms in rows.items()}
+    machine = {"cpu": "a processor", "cores": 1 + fold}
+    return {"fold": fold, "models": models, "machine": machine, "noisy": spread > 0.15, "p50_spread": spread}
 
 
 CUTS = [cut(0, x4=(4, 15e6), x8=(20, 3e6), x16=(46, 2e6)), cut(1, x4=(14, 15e6), x8=(44, 3e6), x16=(50, 2e6))]
-SPEEDS = [timed(0, x4=3.0, x8=2.0, x16=0.8), timed(1, x4=3.0, x8=1.5, x16=0.8)]
+SPEEDS = [timed(0, x4=3.0, x8=2.0, x16=0.8), timed(1, spread=0.684, x4=3.0, x8=1.5, x16=0.8)]
 
 
 def test_what_is_kept_is_pooled_and_the_fastest_that_keeps_enough_is_taken():
@@ -68,10 +70,19 @@ def test_a_share_that_no_model_keeps_has_no_figure():
 def test_a_model_that_was_not_timed_has_a_row_and_no_star():
     found = points(CUTS, [], [timed(0, x4=3.0)])
     assert best(found) == {"x4"}
-    rows = models_table(found).splitlines()
+    rows = models_table(found, []).splitlines()
     assert sum("not measured" in row for row in rows) == 2
     assert "x4 ★" in rows[-1]
     assert "`lilliput prune --speedup 4" in rows[-1]
+
+
+def test_speeds_say_where_they_come_from():
+    under = models_table(points(CUTS, [], SPEEDS), SPEEDS).split("\n\n")[1:]
+    assert under == [
+        "Speeds are of fold 0, on a processor with 1 core.",
+        "Speeds are of fold 1, on a processor with 2 cores. "
+        "The machine was busy in that run: p50 spread of 68% between rounds.",
+    ]
 
 
 def test_a_model_that_is_beaten_has_no_star():
@@ -122,6 +133,8 @@ def test_the_pages_get_tables_and_picture(tmp_path):
     readme.write_text("before\n<!-- table: headline -->\n<!-- /table -->\nafter\n")
     targets.main(tmp_path, tmp_path / "frontier.json", page, readme)
     assert "| frontier.speedup_at_95 | 15 (15 to 15) times | ≥ 13 | met |" in page.read_text()
+    for text in (page.read_text(), readme.read_text()):
+        assert "Speeds are of fold 1, on a processor with 2 cores. The machine was busy in that run" in text
     assert (tmp_path / "frontier.svg").read_text().startswith("<svg")
     shown = [line.split(" | ")[0].strip("| ") for line in readme.read_text().splitlines() if line.startswith("| x")]
     assert shown == [

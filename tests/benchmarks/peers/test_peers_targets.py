@@ -34,6 +34,8 @@ def piece(fold, failed=None, **models):
         "commit": None,
         "fold": fold,
         "n_test": 100,
+        "timed": 30,
+        "rounds": 10,
         "ours": ["quick", "good"],
         "teacher": {"wrong": list(range(10))},
         "failed": failed or {},
@@ -121,10 +123,12 @@ def test_the_page_names_all_and_why_some_are_missing(tmp_path):
     text = page.read_text()
     assert "| **good** | Lilliput, int8 | 89.00% |  | 1.000 |  | 2.0 |" in text
     assert "| optimum-o2 | not measured: the environment 'optimum' can't be made: no / network |" in text
-    assert (
-        "| hf-pipeline | int8; engine 1.0 | 90.00% | +1.0 (+0.0 to +3.0) | 20.000 | 20.0 (20.0 to 20.0) | 2.0 |" in text
-    )
+    ahead = targets.against([piece(0, **USUAL)], "hf-pipeline", "good").ahead
+    ends = f"{ahead.low:+.1f} to {ahead.high:+.1f}"
+    row = f"| hf-pipeline | int8; engine 1.0 | 90.00% | +1.0 ({ends}) | 20.000 | 20.0 (20.0 to 20.0) | 2.0 |"
+    assert row in text
     assert "| plain-int8 |" in text
+    assert "\nAccuracies are of 100 test texts of fold 0, latencies of 30 of them in 10 rounds.\n" in text
     figure = json.loads((tmp_path / "out" / "peers.json").read_text())["figures"][0]
     assert (figure["status"], figure["n"], figure["seeds"]) == ("short", 100, [0])
     again = CliRunner().invoke(app, [str(tmp_path), "--out", str(tmp_path / "out" / "peers.json")])

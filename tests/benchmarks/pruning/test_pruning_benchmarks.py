@@ -51,6 +51,15 @@ def test_folds_are_pooled_and_rivals_paired_text_by_text():
     assert "ahead" not in found["x4"]
 
 
+def test_blocks_are_those_of_the_fold_that_was_timed():
+    folds = [piece(0, x4=[1] * 8, post=[1] * 8), piece(2, x4=[1] * 8)]
+    folds[1]["models"]["x4"]["blocks"] = [[1, 5]]
+    shown = {name: one["blocks"] for name, one in targets.pooled(folds, timed=[2]).items()}
+    assert shown == {"x4": [[1, 5]], "post": [[2, 8], [1, 4]]}
+    rows = targets.models_table(targets.pooled(folds, timed=[2]), {"x4": {"speedup": [4.0, 3.9, 4.1]}}).splitlines()
+    assert [row.split(" | ")[2:4] for row in rows[2:]] == [["0", "2/8 1/4"], ["0, 2", "1/5"]]
+
+
 def test_figures_are_those_that_are_promised_and_what_is_missing_is_not_measured():
     figures = targets.figures_of(targets.pooled([piece(2, x4=[1] * 8, post=[0, *[1] * 6, 0])]))
     assert {figure.id: figure.value for figure in figures} == {
@@ -72,11 +81,16 @@ def test_the_page_gets_both_tables(tmp_path):
     folder.mkdir()
     described = {"figures": [], "command": "python -m a", "commit": "b"}
     (folder / "fold-0.json").write_text(json.dumps({**piece(0, x4=[1] * 8), **described}))
+    machine = {"cpu": "a processor", "cores": 1}
+    speed = {"fold": 0, "models": {}, "machine": machine, "noisy": False, "p50_spread": 0.1}
+    (folder / "speed.json").write_text(json.dumps({**described, **speed}))
     marks = "".join(f"<!-- table: {name} -->\n<!-- /table -->\n" for name in ("prune", "prune-models"))
     page.write_text(marks)
     targets.main(folder, tmp_path / "prune.json", page)
     assert "| prune.speedup4_retained | 1.143" in page.read_text()
     assert "2/8 1/4" in page.read_text()
+    assert page.read_text().count("Speeds are of fold 0, on a processor with 1 core.\n") == 1
+    assert "Speeds of `python -m a` are of fold 0, on a processor with 1 core.\n" in page.read_text()
     image = (tmp_path / "prune-structure.svg").read_text()
     assert "x4: 2 and 8, 1 and 4" in image
     # Both blocks have two bars, full in the first and half in the second.
