@@ -22,6 +22,12 @@ SHORT_LEAST = 500
 FULLS = 6
 """Full trainings that the budget is to allow."""
 
+CUTTING = 1 / 4
+"""Share of the time left that the first cut may take; where it would take more, pruning looks at fewer texts."""
+
+FEWER = 256
+"""Those fewer texts."""
+
 READING = 1 / 7
 """Share of the time left that the teacher may take to read the texts."""
 
@@ -89,9 +95,11 @@ def plan(seen: Situation, left: float, aim: float | None) -> Plan:
     """
     for (augment, epochs), (wide, long) in zip(LADDER, WINDOWS, strict=True):
         found = Plan(augment, epochs, wide, long, seen.texts, seen.transfer)
+        if guess("prune", FIRST, {}, seen, found, aim or 2.0) > left * CUTTING:
+            found = replace(found, calibration=FEWER)
         if _fits(found, seen, left, aim):
             return found
-    found = replace(found, calibration=256)
+    found = replace(found, calibration=FEWER)
     while not _fits(found, seen, left, aim) and found.texts + found.transfer > 2 * SHORT_LEAST:
         found = replace(
             found,

@@ -23,7 +23,7 @@ from lilliput.compressing.budget import Budget, Estimates
 from lilliput.compressing.frontier import Point, frontier
 from lilliput.compressing.halving import Scored, noise_of, survivors
 from lilliput.compressing.plan import AGAIN, Plan, guess
-from lilliput.compressing.recommendation import Wanted
+from lilliput.compressing.recommendation import TOLERANCE, Wanted
 from lilliput.compressing.records import FIRST, FULL, SHORT, Ledger, Proposal, Result
 from lilliput.compressing.sampling import Sampler
 from lilliput.compressing.situation import Situation
@@ -205,6 +205,11 @@ class Search:
             return not speeds or any(NEAR[0] * aim <= one <= NEAR[1] * aim for one in speeds)
         return bool(NEAR[0] * aim <= speed <= NEAR[1] * aim)
 
+    def _is_asked_for(self, one: Proposal) -> bool:
+        """Whether a candidate will be as fast as asked for: one that a round must not pass over for cheaper ones."""
+        speed, aim = proposals.get(one.kind).predicted(one.settings, self.seen), self.wanted.speed
+        return speed is not None and aim is not None and abs(speed / aim - 1) <= TOLERANCE
+
     # --- rungs --------------------------------------------------------------------------------------------------------
 
     def _climb(self, crew: Workers, number: int, rung: int) -> None:
@@ -216,7 +221,10 @@ class Search:
             while waiting and working < crew.count:
                 proposal = waiting.pop(0)
                 seconds = self._estimate(proposal, rung) / crew.count
-                if not self._fits(proposal, rung) or (promised and promised + seconds > allowed):
+                much = (
+                    promised and promised + seconds > allowed and not (rung == FIRST and self._is_asked_for(proposal))
+                )
+                if much or not self._fits(proposal, rung):
                     if proposal.number not in self._left_out:
                         self.reporter.say(Text(f"  {proposal.name}: no time for this one ({NAMES[rung]})"))
                     self._left_out.add(proposal.number)

@@ -66,6 +66,16 @@ def test_without_a_budget_candidates_learn_from_everything():
     assert (found.augment, found.epochs, found.texts, found.transfer) == (1, 3, 6000, 14000)
 
 
+def test_on_a_slow_machine_pruning_looks_at_fewer_texts():
+    assert plan(SEEN, 1500.0, aim=6.0).calibration == 1024
+    slow = dataclasses.replace(SEEN, texts=1000, transfer=0, pace=Pace(train_s=0.02, read_s=0.012))
+    found = plan(slow, 1500.0, aim=6.0)
+    # 30 readings of 1,024 texts take 369 s, and three exports 45 s: more than a quarter of the time.
+    assert found.calibration == 256
+    assert found.epochs == 3  # everything else stays
+    assert plan(slow, 3000.0, aim=6.0).calibration == 1024
+
+
 def test_with_less_time_they_learn_less():
     plans = [plan(SEEN, left, aim=6.0) for left in (7200, 1500, 900, 300, 60)]
     work = [found.epochs * found.read_texts(found.augment) for found in plans]

@@ -250,6 +250,19 @@ def test_within_a_budget_one_candidate_is_judged_soon(search, tmp_path):
     assert kinds == ["layers", "prune", "conv"]
 
 
+def test_what_is_asked_for_is_not_passed_over_for_cheaper_candidates(search, tmp_path):
+    clock = Clock()
+    crew = Crew(tmp_path, clock=clock, seconds=25.0)  # as guessed for one that is not pruned
+    made = search(clock=clock, ending=350.0, speedup=6, budget="15min", trials=6)
+    cut, first = Proposal(0, "prune", {"speedup": 6.18}), Proposal(1, "layers", {"layers": 1})
+    # Beyond the share of a round, beside the candidate that comes first; but there is time for it.
+    assert made._estimate(cut, FIRST) + made._estimate(first, FIRST) > 0.35 * (900 - 350)
+    assert made._is_asked_for(cut)
+    assert not made._is_asked_for(first)
+    made.go(crew)
+    assert crew.done()[:2] == [(1, FIRST), (0, FIRST)]
+
+
 def test_a_student_of_windows_is_guessed_to_be_small_whatever_is_asked_for(search):
     static = Proposal(0, "static", {"width": 128, "epochs": 5, "augment": 2})
     slow, fast = (search(speedup=speedup)._guess(static, FULL) for speedup in (2, 6))
