@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
-from lilliput import models, runtime
-from lilliput.benchmarks import commands, entries
+from lilliput import models, runtime, statistics
+from lilliput.benchmarks import commands, entries, machine
 from lilliput.benchmarks.entries import Entry
+from lilliput.benchmarks.evidence import packed
+from lilliput.benchmarks.pairs import Pairs
 from lilliput.benchmarks.peers import plain_onnx_int8
 from lilliput.benchmarks.training import teachers
 from lilliput.bundle import FORMAT, Bundle
@@ -140,6 +144,33 @@ class ModelsOfFold:
     def bundle(self, name: str) -> Stage:
         """The bundle of one of the models; what they are, and how they are made, the folder of each kind says."""
         raise NotImplementedError
+
+    def judged(self, name: str, made: Stage, gold: Labels, theirs: Labels) -> dict[str, Any]:
+        """What a piece says of a model: its smallest graph answers every test text, on the path of an app.
+
+        Args:
+            made: the stage of the model, whose bundle is made if it is not there.
+            gold, theirs: the right labels, and the teacher's.
+        """
+        bundle = self.bundle(name)
+        precision = bundle.result["precisions"][-1]
+        ours, size = answers(bundle.folder / BUNDLE, precision, self.dataset.test.texts)
+        found = {
+            "precision": precision,
+            "refused": bundle.result["refused"],
+            "pairs": asdict(Pairs.of(ours == gold, theirs == gold)),
+            "right": packed(ours == gold),
+            "accuracy": asdict(statistics.accuracy(ours == gold)),
+            "agreement": statistics.agreement(ours, theirs),
+            "parity": bundle.result["parity"],
+            "seconds": made.seconds,
+            "parameters": made.result["parameters"],
+            "bytes": size,
+            "validation": made.result["validation"]["accuracy"],
+            "commit": machine.commit(),
+        }
+        typer.echo(f"{name}: {precision} {found['accuracy']['value']:.4f}, agreement {found['agreement']:.4f}")
+        return found
 
     def entries_of(self, names: Iterable[str], folder: Path) -> dict[str, Entry]:
         """The teacher, exported anew to ``folder``, and models, to be timed; by name."""

@@ -325,15 +325,8 @@ class Model:
 
     def answers(self, items: Sequence[Any], predictions: Sequence[Any], **options: Any) -> list[Any]:
         """The answers that predictions of inputs stand for."""
-        tokenizer, found = self._encode.tokenizer, []
-        for number, (item, prediction) in enumerate(zip(items, predictions, strict=True)):
-            try:
-                found.append(
-                    self.task.answer(item, prediction, self.labels, self.settings, tokenizer=tokenizer, **options)
-                )
-            except InputError as error:
-                raise InputError(f"item {number}: {error}") from None
-        return found
+        given = {"tokenizer": self._encode.tokenizer, **options}
+        return self.task.answers(items, predictions, self.labels, self.settings, **given)
 
     def _run(self, ids: Sequence[int], types: Sequence[int], index: int) -> NDArray[np.float32]:
         """The outputs on the tokens of one window; ``index`` is the number of its input, for error messages."""

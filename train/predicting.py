@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lilliput import encoder, models, tasks
-from lilliput.errors import ConfigError, InputError, ModelError
+from lilliput.errors import ConfigError, ModelError
 from lilliput.tasks import Task
 from lilliput.train import evaluate, finetuning, loop
 
@@ -80,12 +80,5 @@ class Predictor:
 
     def answers(self, items: Sequence[Any], predictions: Sequence[Any], **options: Any) -> list[Any]:
         """The answers that predictions of inputs stand for."""
-        backend = self.tokenizer.backend_tokenizer
-        found = []
-        for number, (item, prediction) in enumerate(zip(items, predictions, strict=True)):
-            try:
-                answer = self.task.answer(item, prediction, self.labels, self.settings, tokenizer=backend, **options)
-            except InputError as error:
-                raise InputError(f"item {number}: {error}") from None
-            found.append(answer)
-        return found
+        given = {"tokenizer": self.tokenizer.backend_tokenizer, **options}
+        return self.task.answers(items, predictions, self.labels, self.settings, **given)

@@ -16,11 +16,10 @@ import numpy as np
 import typer
 
 from lilliput import models, statistics
-from lilliput.benchmarks import machine, pieces
+from lilliput.benchmarks import pieces
 from lilliput.benchmarks.distillation.family import FAMILY
 from lilliput.benchmarks.distillation.folds import Fold
 from lilliput.benchmarks.folds import BUNDLE, TEACHER, Labels, answers, chosen, kept
-from lilliput.benchmarks.pairs import Pairs
 from lilliput.errors import LilliputError
 
 
@@ -41,28 +40,13 @@ def measure(fold: Fold, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _student(fold: Fold, name: str, gold: Labels, theirs: Labels) -> dict[str, Any]:
-    student, bundle = fold.student(name), fold.bundle(name)
-    precision = bundle.result["precisions"][-1]
-    ours, size = answers(bundle.folder / BUNDLE, precision, fold.dataset.test.texts)
-    pairs = Pairs.of(ours == gold, theirs == gold)
-    found = {
+    student = fold.student(name)
+    return {
         "settings": dict(FAMILY[name]),
-        "precision": precision,
-        "refused": bundle.result["refused"],
-        "pairs": asdict(pairs),
-        "accuracy": asdict(statistics.accuracy(ours == gold)),
-        "agreement": statistics.agreement(ours, theirs),
-        "parity": bundle.result["parity"],
-        "seconds": student.seconds,
-        "parameters": student.result["parameters"],
-        "bytes": size,
+        **fold.judged(name, student, gold, theirs),
         "texts": student.result["texts"],
-        "validation": student.result["validation"]["accuracy"],
         "fidelity": fidelity(student.result["fidelity"]),
-        "commit": machine.commit(),
     }
-    typer.echo(f"{name}: {precision} {found['accuracy']['value']:.4f}, agreement {found['agreement']:.4f}")
-    return found
 
 
 def fidelity(found: Mapping[str, Any]) -> dict[str, Any]:

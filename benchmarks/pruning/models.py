@@ -16,10 +16,8 @@ import numpy as np
 import typer
 
 from lilliput import encoder, models, statistics
-from lilliput.benchmarks import machine, pieces
-from lilliput.benchmarks.evidence import packed
+from lilliput.benchmarks import pieces
 from lilliput.benchmarks.folds import BUNDLE, Labels, answers, chosen, kept
-from lilliput.benchmarks.pairs import Pairs
 from lilliput.benchmarks.pruning.family import PACKED, PRUNED
 from lilliput.benchmarks.pruning.folds import MATCH, Fold
 from lilliput.benchmarks.pruning.rivals import RIVALS
@@ -47,26 +45,9 @@ def measure(fold: Fold, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _model(fold: Fold, name: str, gold: Labels, theirs: Labels) -> dict[str, Any]:
-    made, bundle = fold.model(name), fold.bundle(name)
-    precision = bundle.result["precisions"][-1]
-    ours, size = answers(bundle.folder / BUNDLE, precision, fold.dataset.test.texts)
-    seen = {
-        "settings": dict(PRUNED.get(name, PACKED.get(name, {}))),
-        "precision": precision,
-        "refused": bundle.result["refused"],
-        "pairs": asdict(Pairs.of(ours == gold, theirs == gold)),
-        "right": packed(ours == gold),
-        "accuracy": asdict(statistics.accuracy(ours == gold)),
-        "agreement": statistics.agreement(ours, theirs),
-        "seconds": made.seconds,
-        "parameters": made.result["parameters"],
-        "bytes": size,
-        "validation": made.result["validation"]["accuracy"],
-        "blocks": fold.blocks(name),
-        "commit": machine.commit(),
-    }
-    typer.echo(f"{name}: {precision} {seen['accuracy']['value']:.4f}, agreement {seen['agreement']:.4f}")
-    return seen
+    made = fold.model(name)
+    settings = dict(PRUNED.get(name, PACKED.get(name, {})))
+    return {"settings": settings, **fold.judged(name, made, gold, theirs), "blocks": fold.blocks(name)}
 
 
 def main(

@@ -73,12 +73,13 @@ TARGETS = ("speedup", "latency", "parameters", "size", "flops")
 _UNITS = {
     "latency": {"us": 1e-3, "ms": 1.0, "s": 1e3, "": 1.0},
     "size": {"kb": 1e3, "mb": 1e6, "gb": 1e9, "b": 1.0, "": 1.0},
+    "budget": {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "": 1.0},
 }
-"""What a value may be followed by, and how many milliseconds or bytes that is."""
+"""What a value may be followed by, and how many milliseconds, bytes or seconds that is."""
 
 
 def with_unit(name: str, value: Any) -> Any:
-    """A value of the setting ``name`` in milliseconds or bytes; what is no text stays as it is.
+    """A value of the setting ``name`` in milliseconds, bytes or seconds; what is no text stays as it is.
 
     Raises:
         ValueError: it is no number with one of the units.

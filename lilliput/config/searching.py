@@ -13,8 +13,6 @@ from lilliput.config.compression import with_unit
 GOALS = ("speedup", "latency", "size")
 """Settings of `CompressConfig` of which at most one says how small the model is to become."""
 
-_SECONDS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "": 1}
-
 
 class CompressConfig(TextDataConfig):
     """``lilliput compress``: what is needed in, the models on the frontier out."""
@@ -44,22 +42,10 @@ class CompressConfig(TextDataConfig):
     device: Device = "auto"
     out: Path
 
-    @field_validator("latency", "size", mode="before")
+    @field_validator("latency", "size", "budget", mode="before")
     @classmethod
     def _with_unit(cls, value: Any, info: ValidationInfo) -> Any:
         return with_unit(str(info.field_name), value)
-
-    @field_validator("budget", mode="before")
-    @classmethod
-    def _in_seconds(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        number = value.strip().lower().rstrip("abcdefghijklmnopqrstuvwxyz ")
-        unit = value.strip().lower().removeprefix(number).strip()
-        try:
-            return float(number) * _SECONDS[unit]
-        except (ValueError, KeyError):
-            raise ValueError("must be a number of seconds, or one with min or h behind it, such as 30min") from None
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:

@@ -273,6 +273,27 @@ class Task:
         """
         raise NotImplementedError
 
+    def answers(
+        self,
+        items: Sequence[Any],
+        predictions: Sequence[Any],
+        names: Sequence[str],
+        settings: Mapping[str, Any],
+        **options: Any,
+    ) -> list[Any]:
+        """`answer` for several inputs.
+
+        Raises:
+            InputError: an option does not fit; the message names the number of the input.
+        """
+        found = []
+        for number, (item, prediction) in enumerate(zip(items, predictions, strict=True)):
+            try:
+                found.append(self.answer(item, prediction, names, settings, **options))
+            except InputError as error:
+                raise InputError(f"item {number}: {error}") from None
+        return found
+
     def alone(self, given: Any, answer: Any) -> Any:
         """What a caller gets who asked about one input, not about a list: some pipelines make a list of its answer.
 

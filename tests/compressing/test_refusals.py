@@ -26,7 +26,7 @@ def test_targets_are_read_with_their_units(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"budget": "soon"}, "--budget: must be a number of seconds"),
+        ({"budget": "soon"}, "--budget: must be a number, with one of s, sec, min, m, h behind it"),
         ({"model": "m"}, "--teacher or --model: give one"),
         ({"teacher": None}, "--teacher or --model: give one"),
         ({"speedup": 2, "size": "5MB"}, "--speedup, --latency, --size: give one of them at most"),

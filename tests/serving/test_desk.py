@@ -25,7 +25,7 @@ def test_answers_come_back_to_who_asked():
             lambda inputs, options, go_on: [f"{one}{options['mark']}" for one in inputs],
             workers=3,
             queue=1000,
-            timeout=60,
+            timeout=3600,  # a pause while the first texts are answered makes 400 of them look like minutes
             delay=60,  # on a slow machine so many requests are a queue that has been standing
         )
         asked = [desk.ask([f"{i}a", f"{i}b"], {"mark": i}) for i in range(200)]
