@@ -13,7 +13,7 @@ from lilliput.tasks import MALFORMED, Column, RowFault, Task
 from lilliput.train.data import Row, key
 from lilliput.train.data_report import Ledger, Unusable
 from lilliput.train.hub import HubSplit
-from lilliput.train.tables import Record, Table, open_table
+from lilliput.train.tables import Record, Table, open_table, other_separator
 
 FLAGS = ("text", "pair", "label")
 """Roles whose column a flag can name."""
@@ -32,7 +32,6 @@ _KINDS = {
     dict: "an object",
 }
 """Values of cells, in words; the first that fits counts."""
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
 def read_rows(source: Path | HubSplit, ledger: Ledger, task: Task, chosen: Mapping[str, str], **how: Any) -> list[Row]:
@@ -115,12 +114,14 @@ def _columns(
             yield role, name
         elif column.required:
             hint = f", or name it with --{role}-column." if role in FLAGS else "."
+            if other := other_separator(names):
+                hint += f" {other}."
             raise Unusable(
                 COLUMNS,
                 source,
                 1,
                 f"no {role} column: none of {', '.join(column.usual)} is among {_quoted(names)}. "
-                f"Rename the column{hint}{_other_separator(names)}",
+                f"Rename the column{hint}",
             )
 
 
@@ -133,14 +134,6 @@ def _named(source: Any, names: Sequence[str], name: str) -> str:
 def _quoted(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name[:40]) for name in names[:12])
     return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "") if names else "no columns"
-
-
-def _other_separator(names: Sequence[str]) -> str:
-    """A hint where a header seems to have other separators than its file's ending promises."""
-    for separator, word in _SEPARATORS.items():
-        if len(names) == 1 and separator in names[0]:
-            return f" Its columns seem to be separated by {word}: .csv needs commas, .tsv tabs."
-    return ""
 
 
 def _row(record: Record, file: str, task: Task, keys: Mapping[str, str]) -> Row:

@@ -28,6 +28,17 @@ _LOOK_AHEAD = 100
 """Objects of a JSONL file whose keys are taken for its columns."""
 
 
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+
+
+def other_separator(names: Sequence[str]) -> str:
+    """A hint where a header seems to have other separators than its file's ending promises; nothing else."""
+    for separator, word in SEPARATORS.items():
+        if len(names) == 1 and separator in names[0]:
+            return f"Its columns seem to be separated by {word}: .csv needs commas, .tsv tabs"
+    return ""
+
+
 class Record(NamedTuple):
     """One record: its line (in Parquet its number, from 1) and its values, or the reason why it has none."""
 

@@ -14,7 +14,7 @@ from lilliput.errors import ConfigError, DataError, MissingDependencyError
 from lilliput.shell import written
 from lilliput.tasks import Task
 from lilliput.train.data_report import Unusable
-from lilliput.train.tables import TABLES, WRONG_COLUMNS, Record, Table, lines, open_table
+from lilliput.train.tables import TABLES, WRONG_COLUMNS, Record, Table, lines, open_table, other_separator
 
 READABLE = (".txt", *TABLES)
 WRITABLE = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -22,7 +22,6 @@ ROWS = 4096
 """Rows of a Parquet file that are in memory at a time."""
 LONGEST_CELL = 1 << 24
 """Characters of a cell of a CSV file; the csv module's own limit is that of a long text."""
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 Row = dict[str, Any]
 
@@ -298,11 +297,9 @@ def _shown(names: list[str]) -> str:
 
 
 def _hint(names: list[str]) -> str:
-    """What to say where columns seem to be separated otherwise than the file's ending promises."""
-    for separator, word in _SEPARATORS.items():
-        if len(names) == 1 and separator in names[0]:
-            return f". Its columns seem to be separated by {word}: .csv needs commas, .tsv tabs"
-    return ""
+    """What follows a message about columns where another separator seems to be the cause."""
+    other = other_separator(names)
+    return f". {other}" if other else ""
 
 
 def _pyarrow() -> tuple[Any, Any]:
