@@ -29,6 +29,9 @@ _TURN = 20
 """Texts that a bundle answers before it is the next one's turn."""
 _TURN_WARM = 3
 """Untimed answers at the begin of a turn: the model before has filled the caches."""
+_LONGEST_S = 20.0
+"""Seconds of timing; slow models answer fewer texts, and those less often."""
+_LEAST_TEXTS = 64
 
 
 def open_session(graph: bytes, *, precision: Precision, threads: int = 1, device: str = "cpu") -> Any:
@@ -143,7 +146,8 @@ def compare(
     on the machine only ever makes one longer, and a small model suffers more from a pause of some milliseconds. A turn
     is a few texts long, who begins rotates, and the answers to a text lie turns of the others apart: what slows the
     machine for a while seldom meets all of them. The speedup is the median over rounds of the ratio in a round, with
-    its 95% interval.
+    its 95% interval. Where that would take longer than `_LONGEST_S`, texts of evenly spaced lengths stand for all,
+    `_LEAST_TEXTS` of them at least, and are then answered less often.
 
     Args:
         statistic: of the latencies of the texts.
@@ -154,19 +158,34 @@ def compare(
     if not bundles or not texts:
         raise ConfigError("latency: give at least one bundle and one text to measure it on")
     answer = [_answering(path, precision, threads) for path in bundles]
-    for one in answer:
-        timing.warm_up(one, texts)
-    found = np.array([_round(answer, texts, statistic, number) for number in range(rounds)])  # [rounds, bundles]
+    once = sum(timing.warm_up(one, texts) for one in answer) / timing.NS_PER_S
+    texts, repeats = _affordable(texts, rounds * once * (1 + _TURN_WARM / _TURN))
+    found = np.array([_round(answer, texts, repeats, statistic, number) for number in range(rounds)])
+    # found: [rounds, bundles]
     return [
         Timed(float(np.median(latencies)), median_interval((found[:, 0] / latencies).tolist())) for latencies in found.T
     ]
 
 
-def _round(answer: Sequence[Any], texts: Sequence[str], statistic: Statistic, number: int) -> list[float]:
+def _affordable(texts: Sequence[str], seconds: float) -> tuple[list[str], int]:
+    """Texts, and how often each is answered in a round, so that the time is `_LONGEST_S` where that is possible.
+
+    Args:
+        seconds: of answering one text once in all rounds, by all bundles.
+    """
+    wanted = int(_LONGEST_S / max(seconds * _REPEATS, 1e-9))
+    count = min(len(texts), max(_LEAST_TEXTS, wanted))
+    by_length = sorted(range(len(texts)), key=lambda index: (len(texts[index]), index))
+    kept = sorted(by_length[(2 * place + 1) * len(texts) // (2 * count)] for place in range(count))
+    repeats = int(_LONGEST_S / max(seconds * count, 1e-9))
+    return [texts[index] for index in kept], min(_REPEATS, max(1, repeats))
+
+
+def _round(answer: Sequence[Any], texts: Sequence[str], repeats: int, statistic: Statistic, number: int) -> list[float]:
     """Milliseconds of every bundle in a round."""
     quickest = np.full((len(answer), len(texts)), np.iinfo(np.int64).max)
     turns = range(0, len(texts), _TURN)
-    for repeat, start in itertools.product(range(_REPEATS), turns):
+    for repeat, start in itertools.product(range(repeats), turns):
         hand = slice(start, start + _TURN)
         for turn in range(len(answer)):
             which = (number + repeat + start // _TURN + turn) % len(answer)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lilliput.tasks import MALFORMED, Column, RowFault, Task
+from lilliput.tasks import Column, RowFault, Task
 from lilliput.train.data import Row, key
 from lilliput.train.data_report import Ledger, Unusable
 from lilliput.train.hub import HubSplit
@@ -18,20 +18,8 @@ from lilliput.train.tables import Record, Table, open_table, other_separator
 FLAGS = ("text", "pair", "label")
 """Roles whose column a flag can name."""
 SLICE = "slice"
-TEXTS = ("text", "pair", "negative")
-"""Roles of columns that hold a string, in all tasks but those that read lists of words."""
-ONE_LABEL = "single_label_classification"
 COLUMNS = "wrong columns"
 NO_ROWS = "no rows"
-_KINDS = {
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    bytes: "bytes",
-    list: "a list",
-    dict: "an object",
-}
-"""Values of cells, in words; the first that fits counts."""
 
 
 def read_rows(source: Path | HubSplit, ledger: Ledger, task: Task, chosen: Mapping[str, str], **how: Any) -> list[Row]:
@@ -69,7 +57,7 @@ def stream_rows(
             try:
                 row = _row(record, file, task, keys)
             except RowFault as fault:
-                detail = record.detail or _why(str(fault), _cells(record, keys), task)
+                detail = record.detail or fault.detail or _not_a_number(_cells(record, keys))
                 ledger.reject(str(fault), file, record.line, detail)
                 continue
             yield row
@@ -140,9 +128,9 @@ def _row(record: Record, file: str, task: Task, keys: Mapping[str, str]) -> Row:
     if record.fault is not None:
         raise RowFault(record.fault)
     cells = {role: None if _is_nan(cell) else cell for role, cell in _cells(record, keys).items()}
-    for cell in cells.values():
+    for role, cell in cells.items():
         if isinstance(cell, RowFault):
-            raise cell
+            raise RowFault(str(cell), f"the {role} is a value that can't be read")
     group = cells.pop(SLICE, None)
     item, target = task.read(cells)
     if isinstance(target, str):
@@ -159,20 +147,6 @@ def _is_nan(cell: Any) -> bool:
     return isinstance(cell, float) and math.isnan(cell)
 
 
-def _why(reason: str, cells: Mapping[str, Any], task: Task) -> str:
-    """Which of its cells makes a row unusable, where the reason alone does not say it."""
-    if reason != MALFORMED:
-        return next((f"the {role} is NaN" for role, cell in cells.items() if _is_nan(cell)), "")
-    for role, cell in cells.items():
-        if isinstance(cell, RowFault):
-            return f"the {role} is a value that can't be read"
-        if role in TEXTS and not task.per_token and not isinstance(cell, str):
-            return f"the {role} is {_kind(cell)}, not a string"
-        if role == "label" and task.problem == ONE_LABEL and not isinstance(cell, (str, int, float)):
-            return f"the label is {_kind(cell)}, not a string or a number"
-    return f"not in the form that {task.name} reads"
-
-
-def _kind(cell: Any) -> str:
-    """What a cell is, in words."""
-    return next((word for kind, word in _KINDS.items() if isinstance(cell, kind)), f"of type {type(cell).__name__}")
+def _not_a_number(cells: Mapping[str, Any]) -> str:
+    """Which cell is NaN, of a row that lacks something for that reason."""
+    return next((f"the {role} is NaN" for role, cell in cells.items() if _is_nan(cell)), "")

@@ -34,12 +34,27 @@ NEVER_TRAINED = "label that never occurs in training"
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "document", "body", "comment", "tweet", "message", "title")
 LABEL_COLUMNS = ("label", "labels", "class", "category", "sentiment", "target", "intent", "topic", "y")
+_KINDS = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    bytes: "bytes",
+    list: "a list",
+    tuple: "a list",
+    dict: "an object",
+}
+"""Values of cells, in words; the first that fits counts."""
 IGNORED = -100
 """Label of a token that no loss counts; the value that torch's cross-entropy ignores."""
 
 
 class RowFault(Exception):
-    """Why one row can't be used."""
+    """Why one row can't be used: what such rows are counted by, and, where that does not say it, what this one has."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -332,19 +347,25 @@ def clean(value: str) -> str:
     return value.strip()
 
 
-def text(value: Any) -> str:
+def mistyped(what: str, value: Any, wanted: str) -> RowFault:
+    """The fault of a row in which ``what`` is of another type than ``wanted``, both in words."""
+    found = next((word for kind, word in _KINDS.items() if isinstance(value, kind)), f"of type {type(value).__name__}")
+    return RowFault(MALFORMED, f"{what} is {found}, not {wanted}")
+
+
+def text(value: Any, what: str = "the text") -> str:
     """A cell that must hold text; raises `RowFault` where it holds none, or something else."""
     if value is None:
         raise RowFault(NO_TEXT)
     if not isinstance(value, str):
-        raise RowFault(MALFORMED)
+        raise mistyped(what, value, "a string")
     found = clean(value)
     if not found:
         raise RowFault(NO_TEXT)
     return found
 
 
-def label(value: Any) -> str:
+def label(value: Any, what: str = "the label") -> str:
     """A cell that must hold the name of a label: 1 and "1" and 1.0 are the same one. Raises `RowFault` else."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -353,7 +374,7 @@ def label(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if value is not None and not isinstance(value, str):
-        raise RowFault(MALFORMED)
+        raise mistyped(what, value, "a string or a number")
     found = clean(value or "")
     if not found:
         raise RowFault(NO_LABEL)

@@ -30,7 +30,7 @@ class Classification(Task):
 
     def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
         """A text, or a text and its pair; and the name of its label."""
-        item = (text(cells["text"]), text(cells["pair"])) if "pair" in cells else text(cells["text"])
+        item = (text(cells["text"]), text(cells["pair"], "the pair")) if "pair" in cells else text(cells["text"])
         return item, label(cells["label"]) if "label" in cells else None
 
     def metrics(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from lilliput.errors import BundleError, ConfigError
-from lilliput.tasks import LABEL_COLUMNS, MALFORMED, NEVER_TRAINED, NO_LABEL, Column, RowFault, in_order, label
+from lilliput.tasks import LABEL_COLUMNS, NEVER_TRAINED, NO_LABEL, Column, RowFault, in_order, label, mistyped
 from lilliput.tasks.classification import Classification
 
 THRESHOLD = 0.5
@@ -143,8 +143,8 @@ def _labels(value: Any) -> tuple[str, ...]:
         raise RowFault(NO_LABEL)
     parts = [part for part in re.split(r"[,;|]", value) if part.strip()] if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)):
-        raise RowFault(MALFORMED)
-    return tuple(sorted({label(part) for part in parts}))
+        raise mistyped("the label", parts, "a string or a list")
+    return tuple(sorted({label(part, "a label") for part in parts}))
 
 
 def _thresholds(settings: Mapping[str, Any], count: int) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from lilliput.errors import BundleError, ConfigError
-from lilliput.tasks import MALFORMED, Column, RowFault, Task, clean, softmax, text
+from lilliput.tasks import MALFORMED, Column, RowFault, Task, clean, mistyped, softmax, text
 
 NOT_THERE = "answer that is not in the context"
 ELSEWHERE = "answer_start that does not fit the answer"
@@ -86,8 +86,11 @@ class QuestionAnswering(Task):
 
     def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
         """Question and context; and the answers as pairs of first character and text, empty where there is none."""
-        text(cells["pair"])
-        item = (text(cells["text"]), cells["pair"])  # the context stays as it is: answers count its characters
+        text(cells["pair"], "the context")
+        item = (
+            text(cells["text"], "the question"),
+            cells["pair"],
+        )  # the context stays as it is: answers count its characters
         return item, _answers(cells["label"], cells.get("start"), item[1]) if "label" in cells else None
 
     def label_names(self, targets: Sequence[Any]) -> tuple[str, ...]:
@@ -229,16 +232,16 @@ def _answers(value: Any, start: Any, context: str) -> tuple[tuple[int, str], ...
         value, start = value.get("text"), value.get("answer_start", start)
     texts = [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(texts, (list, tuple)):
-        raise RowFault(MALFORMED)
+        raise mistyped("the answer", texts, "a string or a list of strings")
     starts = start if isinstance(start, (list, tuple)) else [start] * len(texts)
     if len(starts) != len(texts):
-        raise RowFault(MALFORMED)
+        raise RowFault(MALFORMED, f"answers: {len(texts)}, places where they start: {len(starts)}")
     return tuple(_placed(one, place, context) for one, place in zip(texts, starts, strict=True) if _is_there(one))
 
 
 def _is_there(answer: Any) -> bool:
     if not isinstance(answer, str):
-        raise RowFault(MALFORMED)
+        raise mistyped("an answer", answer, "a string")
     return bool(clean(answer))
 
 
@@ -253,7 +256,7 @@ def _placed(answer: str, start: Any, context: str) -> tuple[int, str]:
     try:
         place = int(start)
     except (TypeError, ValueError):
-        raise RowFault(MALFORMED) from None
+        raise RowFault(MALFORMED, f"an answer starts at {str(start)[:40]!r}, not at a whole number") from None
     if place < 0 or not context.startswith(answer, place):
         raise RowFault(ELSEWHERE if bare in context else NOT_THERE)
     return place + len(answer) - len(answer.lstrip()), bare

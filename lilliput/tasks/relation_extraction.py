@@ -51,7 +51,7 @@ class RelationExtraction(Classification):
         text(cells["text"])
         given: str = cells["text"]  # as it is: the columns count its characters
         if cells.get("head") not in (None, "") or cells.get("tail") not in (None, ""):
-            given = _mark(given, _span(cells.get("head"), given), _span(cells.get("tail"), given))
+            given = _mark(given, _span(cells, "head", given), _span(cells, "tail", given))
         return marked(given), label(cells["label"]) if "label" in cells else None
 
     def opposites(self, names: Sequence[str]) -> list[tuple[int, int]]:
@@ -100,19 +100,24 @@ def _asked(given: str, number: int) -> str:
         raise InputError(f"item {number}: {fault}; write [E1] … [/E1] and [E2] … [/E2] around the two") from None
 
 
-def _span(value: Any, given: str) -> tuple[int, int]:
+def _span(cells: Mapping[str, Any], role: str, given: str) -> tuple[int, int]:
     """First character of an entity, and the one after its last."""
+    value = cells.get(role)
     if value in (None, ""):
         raise RowFault(MISSING)
     try:
         start, end = json.loads(f"[{value.strip('[]() ')}]") if isinstance(value, str) else value
     except (ValueError, TypeError):
-        raise RowFault(MALFORMED) from None
+        raise _no_span(role, value) from None
     if type(start) is not int or type(end) is not int:
-        raise RowFault(MALFORMED)
+        raise _no_span(role, value)
     if not 0 <= start <= end <= len(given):
         raise RowFault(BEYOND)
     return start, end
+
+
+def _no_span(role: str, value: Any) -> RowFault:
+    return RowFault(MALFORMED, f"the {role} is {str(value)[:40]!r}, not two whole numbers such as [0, 5]")
 
 
 def _mark(given: str, head: tuple[int, int], tail: tuple[int, int]) -> str:

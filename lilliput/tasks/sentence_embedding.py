@@ -51,7 +51,7 @@ class SentenceEmbedding(Task):
 
     def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
         """Two texts or three; and their similarity, or None."""
-        item = tuple(text(cells[role]) for role in ("text", "pair", "negative") if role in cells)
+        item = tuple(text(cells[role], f"the {role}") for role in ("text", "pair", "negative") if role in cells)
         return item, score(cells["label"]) if "label" in cells else None
 
     def label_names(self, targets: Sequence[Any]) -> tuple[str, ...]:

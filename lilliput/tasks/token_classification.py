@@ -22,7 +22,6 @@ from tokenizers import Encoding, Tokenizer
 from lilliput.errors import ConfigError
 from lilliput.tasks import (
     IGNORED,
-    MALFORMED,
     NEVER_TRAINED,
     NO_LABEL,
     NO_TEXT,
@@ -32,6 +31,7 @@ from lilliput.tasks import (
     Tokens,
     clean,
     label,
+    mistyped,
     softmax,
 )
 
@@ -88,10 +88,10 @@ class TokenClassification(Task):
 
     def read(self, cells: Mapping[str, Any]) -> tuple[Any, Any]:
         """Words and their tags, each a list or a string with spaces between."""
-        words = tuple(map(_word, _list(cells["text"], NO_TEXT)))
+        words = tuple(map(_word, _list(cells["text"], "the text", NO_TEXT)))
         if "label" not in cells:
             return words, None
-        tags = [label(tag) for tag in _list(cells["label"], NO_LABEL)]
+        tags = [label(tag, "a tag") for tag in _list(cells["label"], "the label", NO_LABEL)]
         if len(words) != len(tags):
             raise RowFault(UNEQUAL)
         return words, _as_iob2(tags)
@@ -218,18 +218,18 @@ TASK = TokenClassification()
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def _list(value: Any, missing: str) -> list[Any]:
+def _list(value: Any, what: str, missing: str) -> list[Any]:
     found = value.split() if isinstance(value, str) else value
     if found is None or (isinstance(found, Sequence) and not len(found)):
         raise RowFault(missing)
     if not isinstance(found, Sequence):
-        raise RowFault(MALFORMED)
+        raise mistyped(what, found, "a list")
     return list(found)
 
 
 def _word(value: Any) -> str:
     if not isinstance(value, str):
-        raise RowFault(MALFORMED)
+        raise mistyped("a token", value, "a string")
     found = clean(value)
     if not found:
         raise RowFault(EMPTY_TOKEN)

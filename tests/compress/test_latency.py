@@ -178,12 +178,37 @@ def test_pauses_of_the_machine_do_not_count(monkeypatch: pytest.MonkeyPatch, sta
         return [], [answer(item) + (500 if next(calls) // 10 % 10 == 0 else 0) for item in items]
 
     monkeypatch.setattr(engine.timing, "time_each", time_each)
-    monkeypatch.setattr(engine.timing, "warm_up", lambda *_: None)
+    monkeypatch.setattr(engine.timing, "warm_up", lambda *_: 0)
     monkeypatch.setattr(engine, "_answering", lambda path, *_: lambda text: int(path.name) * len(text))
     texts = ["a" * (4 + number % 3) for number in range(60)]
     slow, fast = engine.compare([Path("40"), Path("10")], texts)
     assert (slow.ms, fast.ms) == pytest.approx((200 / 1e6, 50 / 1e6))
     assert fast.speedup.value == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("ms", "texts", "repeats"),
+    [
+        (4.0, 200, 3),  # 6 x 4 ms x 200 x 3 = 14 s
+        (16.0, 69, 3),  # 20 s / (6 x 16 ms x 3) = 69 texts
+        (24.0, 64, 2),  # 46 texts would do; 20 s / (6 x 24 ms x 64) = 2.2 answers
+        (400.0, 64, 1),
+    ],
+)
+def test_slow_models_answer_fewer_texts(ms: float, texts: int, repeats: int) -> None:
+    """Of texts of 1 to 200 letters in any order, the kept ones have the same middle length, and stay in order."""
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 201))
+    every = ["a" * length for length in lengths]
+    found = engine._affordable(every, 6 * ms / 1000)
+    assert (len(found[0]), found[1]) == (texts, repeats)
+    kept = [len(text) for text in found[0]]
+    assert np.median(kept) == pytest.approx(100.5, abs=1)
+    assert (min(kept), max(kept)) == (pytest.approx(1, abs=2), pytest.approx(200, abs=2))
+    assert kept == [length for length in lengths if length in set(kept)]
+
+
+def test_few_texts_are_all_answered() -> None:
+    assert engine._affordable(["b", "a", "b"], 60.0) == (["b", "a", "b"], 1)
 
 
 def test_the_stopwatch_runs_what_the_runtime_runs(tiny_bundle: Path, tiny: ModuleType) -> None:

@@ -139,8 +139,47 @@ def test_faults_of_jsonl(tmp_path, line, reason):
         ("relation-extraction", {"text": ["a"], "label": "a"}, "(the text is a list, not a string)"),
         ("regression", {"text": True, "label": 1}, "(the text is true or false, not a string)"),
         ("regression", {"text": "a", "label": float("nan")}, "missing label (the label is NaN)"),
-        ("multi-label", {"text": "a", "label": 5}, "malformed row (not in the form that multi-label reads)"),
-        ("token-classification", {"text": [3], "label": ["O"]}, "(not in the form that token-classification reads)"),
+        ("multi-label", {"text": "a", "label": 5}, "malformed row (the label is a number, not a string or a list)"),
+        ("multi-label", {"text": "a", "label": [["a"]]}, "(a label is a list, not a string or a number)"),
+        ("token-classification", {"text": [3], "label": ["O"]}, "(a token is a number, not a string)"),
+        ("token-classification", {"text": 3, "label": ["O"]}, "(the text is a number, not a list)"),
+        ("token-classification", {"text": ["a"], "label": [["O"]]}, "(a tag is a list, not a string or a number)"),
+        (
+            "question-answering",
+            {"question": 3, "context": "a", "answers": "a"},
+            "(the question is a number, not a string)",
+        ),
+        (
+            "question-answering",
+            {"question": "a", "context": ["a"], "answers": "a"},
+            "(the context is a list, not a string)",
+        ),
+        (
+            "question-answering",
+            {"question": "a", "context": "b", "answers": 5},
+            "(the answer is a number, not a string or a list of strings)",
+        ),
+        (
+            "question-answering",
+            {"question": "a", "context": "b", "answers": [5]},
+            "(an answer is a number, not a string)",
+        ),
+        (
+            "question-answering",
+            {"question": "a", "context": "b", "answers": {"text": ["b"], "answer_start": [0, 1]}},
+            "(answers: 1, places where they start: 2)",
+        ),
+        (
+            "question-answering",
+            {"question": "a", "context": "b", "answers": {"text": ["b"], "answer_start": ["first"]}},
+            "(an answer starts at 'first', not at a whole number)",
+        ),
+        (
+            "relation-extraction",
+            {"text": "a b", "head": "0-1", "tail": "2,3", "label": "a"},
+            "(the head is '0-1', not two whole numbers such as [0, 5])",
+        ),
+        ("sentence-embedding", {"text": "a", "positive": 3}, "(the pair is a number, not a string)"),
     ],
 )
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
