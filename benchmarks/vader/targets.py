@@ -43,7 +43,7 @@ def table(reproduced: Mapping[str, Any] | None, trained: Mapping[str, Mapping[st
 
     Args:
         reproduced: ``domains`` of the piece of :mod:`lilliput.benchmarks.vader.reproduce`.
-        trained: ``scores`` of the pieces of :mod:`lilliput.benchmarks.vader.trained`, by domain.
+        trained: the pieces of :mod:`lilliput.benchmarks.vader.trained`, by domain.
     """
     lines = ["| F1, three classes | " + " | ".join(paper.DOMAINS) + " |", "| --- |" + " ---: |" * len(paper.DOMAINS)]
 
@@ -58,7 +58,9 @@ def table(reproduced: Mapping[str, Any] | None, trained: Mapping[str, Mapping[st
     unique = {domain: row["unique"] for domain, row in whole.items()}
     add("VADER today, no duplicates", [_cell(unique[one]) if one in unique else missing for one in paper.DOMAINS])
     for key, name in OURS.items():
-        add(name, [_cell(trained[domain][key]) if domain in trained else missing for domain in paper.DOMAINS])
+        add(name, [_cell(trained[one]["scores"][key]) if one in trained else missing for one in paper.DOMAINS])
+    folds = {domain: ", ".join(str(fold["fold"]) for fold in piece["folds"]) for domain, piece in trained.items()}
+    add("folds of the last three rows", [folds.get(domain, missing) for domain in paper.DOMAINS])
     return "\n".join(lines)
 
 
@@ -79,7 +81,7 @@ def main(
         if page:
             found = [pieces.read(path) for path in paths]
             whole = next((piece["domains"] for piece in found if "domains" in piece), None)
-            trained = {piece["domain"]: piece["scores"] for piece in found if "scores" in piece and piece["figures"]}
+            trained = {piece["domain"]: piece for piece in found if "scores" in piece and piece["figures"]}
             content = f"{table(whole, trained)}\n\n{pieces.table(merged)}"
             write_text(page, replaced(page.read_text(encoding="utf-8"), "vader", content, page))
     except (LilliputError, OSError, KeyError) as error:

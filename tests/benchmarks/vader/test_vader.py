@@ -168,7 +168,7 @@ def test_folds_of_other_calls_are_kept(tmp_path, monkeypatch):
         return CliRunner().invoke(app, flags)
 
     assert call("--folds", "0,2").exit_code == 0
-    assert json.loads(out.read_text())["figures"] == []  # a part is no figure
+    assert [(figure["seeds"], figure["n"]) for figure in json.loads(out.read_text())["figures"]] == [([0, 2], 4)] * 2
     assert call("--folds", "1").exit_code == 0
     piece = json.loads(out.read_text())
     assert [(one["fold"], one["answers"]["teacher"]) for one in piece["folds"]] == [
@@ -216,6 +216,7 @@ def test_the_table_has_the_papers_rows_and_ours(tmp_path):
         for name in ("teacher", "student")
     ]
     part = {"figures": figures, "command": "trained", "commit": None, "domain": "tweets", "scores": scores}
+    part["folds"] = [{"fold": 0}, {"fold": 2}]
     for name, piece in (("reproduce", whole), ("tweets", part)):
         (tmp_path / f"{name}.json").write_text(json.dumps(piece))
     page = tmp_path / "page.md"
@@ -232,3 +233,4 @@ def test_the_table_has_the_papers_rows_and_ours(tmp_path):
     assert "| single human raters, paper | 0.84 | 0.92 | 0.85 | 0.65 |" in text
     assert "| VADER today, all texts | 0.94 (0.70) | not measured |" in text
     assert "| our student | 0.80 (0.50) | not measured |" in text
+    assert "| folds of the last three rows | 0, 2 | not measured |" in text
