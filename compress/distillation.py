@@ -7,20 +7,24 @@ teachers say, and perhaps what they compute inside. Labels are used on the train
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from lilliput import classifier_head, encoder, models, processes, tasks
-from lilliput.compress import distillation_loss, outcome, predictions, students, teachers, transfer
+from lilliput.compress import distillation_loss, objectives, outcome, predictions, students, teachers, transfer
 from lilliput.compress.calibration_texts import CalibrationTexts
+from lilliput.compress.distillation_check import check
 from lilliput.compress.distillation_loss import DistillationLoss, WithTeacher, without_key
 from lilliput.compress.general import distill_general
 from lilliput.compress.online import ChangedTexts
@@ -29,7 +33,7 @@ from lilliput.compress.stages import Schedule, stages
 from lilliput.compress.teachers import Teacher
 from lilliput.compress.transfer import Transfer
 from lilliput.config import DistillConfig
-from lilliput.errors import ConfigError, ModelError
+from lilliput.errors import ConfigError, ModelError, RunError
 from lilliput.runs import Run, Stage
 from lilliput.tasks import Task
 from lilliput.train import evaluate, features, loop, precision, sources
@@ -38,14 +42,16 @@ from lilliput.train.data import Dataset
 from lilliput.train.evaluate import Progress
 from lilliput.train.watch import Validate
 
-_PLACES = ("out", "teacher", "initial_model", "augment_model", "unlabelled", "save_every")
+_PLACES = ("out", "teacher", "teacher_outputs", "initial_model", "augment_model", "unlabelled", "save_every")
 """Settings that decide nothing of the outcome, but for what lies there."""
 
 BATCH = 64
 """Validation texts that are read at a time."""
 
 FITTED = 1024
-"""Training texts on which a transformer is fitted before it is trained."""
+"""Training texts on which a transformer is fitted before it is trained; fewer windows of them where they are long."""
+FITTED_BYTES = 1 << 30
+"""Of what the fit holds of them in memory."""
 
 
 def distill(config: DistillConfig, progress: Progress | None = None) -> dict[str, Any]:
@@ -64,42 +70,31 @@ def distill(config: DistillConfig, progress: Progress | None = None) -> dict[str
     if config.corpus:
         return distill_general(config, progress)
     check(config)
-    dataset = sources.load(config)
-    with Run(config.out, "distill") as run:
-        stage = distill_stage(run, "student", config, dataset, progress)
+    streamed = config.unlabelled is None
+    if streamed:  # a folder's own unlabelled file is read as the flag's is: it may be larger than memory
+        config = config.model_copy(update={"unlabelled": sources.unlabelled_of(config.data)})
+    dataset = sources.load(config, transfer=not streamed)
+    with Run(config.out, "distill") as run, _shared(config.teacher_outputs):
+        stage = distill_stage(run, "student", config, dataset, progress, cache=config.teacher_outputs)
     return {**stage.result, "folder": str(stage.folder), "reused": stage.reused}
 
 
-def check(config: DistillConfig) -> None:
-    """Raise :class:`ConfigError` for what is wrong whatever data and teacher are."""
-    students.check(config.student)
-    schedules = stages(config)
-    if config.task in tasks.names():
-        _check_task(tasks.get(config.task), config, schedules)
-    if config.unlabelled is not None and config.data == sources.SENTIMENT:
-        raise ConfigError("--unlabelled: the embedded data bring their own; use it with --data FILES")
-    if config.unlabelled is not None and not config.unlabelled.is_file():
-        raise ConfigError(f"--unlabelled {config.unlabelled}: no such file")
-
-
-def _check_task(task: Task, config: DistillConfig, schedules: Sequence[Schedule]) -> None:
-    """Raise :class:`ConfigError` for what does not work with this task's inputs or outputs."""
-    kind = predictions.kind_of(task)
-    if not students.is_transformer(config.student) and task.head != "AutoModelForSequenceClassification":
-        raise ConfigError(f"--student {config.student}: answers once for a text, as {task.name} does not; use layers=N")
-    if processes.count() > 1 and any(stage.reads_states for stage in schedules):
-        raise ConfigError("--objective: layers are compared by one process only so far; start it without a launcher")
-    if config.augment and task.new_tokens:
-        raise ConfigError(f"--augment {config.augment}: would cut the markers of {task.name} out of the texts")
-    if config.augment_online and (kind in ("tokens", "span", "vector") or task.new_tokens):
-        raise ConfigError(f"--augment-online {config.augment_online}: works with single texts, not with {task.name}")
-    if config.hard_label_weight and kind == "vector":
-        raise ConfigError(f"--hard-label-weight {config.hard_label_weight}: there are no labels of a vector")
-    unfit = [one.name for stage in schedules for _, one in stage.terms if one.name in predictions.NEED_SEVERAL]
-    if "cosine" in unfit and kind == "labels":
-        raise ConfigError("--objective cosine: says nothing of labels that are each a choice of its own; use logit-mse")
-    if unfit and kind == "score":
-        raise ConfigError(f"--objective {unfit[0]}: says nothing of a score, which is one number; use logit-mse")
+@contextlib.contextmanager
+def _shared(outputs: Path | None) -> Iterator[None]:
+    """Holds ``--teacher-outputs``, in which one run writes at a time."""
+    if outputs is None or not processes.is_main():
+        yield
+        return
+    outputs.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(outputs / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RunError(f"--teacher-outputs {outputs}: another run uses it; wait for it, or give another") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def distill_stage(
@@ -117,6 +112,7 @@ def distill_stage(
         cache: folder of the teachers' outputs; one in the run's by default.
     """
     check(config)
+    config = students.with_defaults(config)
     identity = {
         # Models and texts count by what they hold, not by where they lie.
         **config.model_dump(mode="json", exclude=set(_PLACES)),
@@ -125,6 +121,7 @@ def distill_stage(
         "augment_fingerprint": models.fingerprint(config.augment_model) if config.augment_model else None,
         "data_fingerprint": dataset.fingerprint,
         "unlabelled_fingerprint": _digest(config.unlabelled),
+        **objectives.sources(config.objective, config.stage),
     }
     work = Distillation(config, dataset, cache or run.folder / "teacher-outputs", progress, name)
     return run.stage(name, identity, work.run, config=config.model_dump(mode="json"))
@@ -178,7 +175,7 @@ class Distillation:
                 student,
                 tokenizer,
                 config.max_length,
-                teaching[0].predict,
+                teaching[weights.index(max(weights))].predict,
                 config.slice_column,
             ),
         }
@@ -206,7 +203,7 @@ class Distillation:
         if not encoder.has_blocks(source) or not students.is_transformer(self.config.student):
             return None
         config = self.config
-        return CalibrationTexts(
+        texts = CalibrationTexts(
             self.dataset,
             task,
             source,
@@ -215,6 +212,9 @@ class Distillation:
             max_length=config.max_length,
             seed=config.seed,
         )
+        # Least squares holds four float32 streams of what a model computes (see `lilliput.compress.reconstruct`).
+        too_many = math.ceil(16 * sum(texts.lengths) * encoder.shape_of(source).hidden / FITTED_BYTES)
+        return texts.sample(max(1, len(texts) // too_many)) if too_many > 1 else texts
 
     def _initial(self, task: Task, teacher: Teacher) -> Any:
         """``--initial-model``, with its labels in the data's order; an encoder without a head gets the teacher's."""
@@ -282,6 +282,8 @@ class Distillation:
             weights,
             **{name: prior[name] for name in ("mean", "deviation") if name in prior},
         )
+        if number > 1:
+            objective.go_on(loop.beside_of(folder / "checkpoints" / f"stage-{number - 1}"))
         last = number == len(stages(self.config))
         place = folder if last else folder / "checkpoints" / f"stage-{number}"
         place.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from lilliput.compress.predictions import Kind, Rows
 from lilliput.compress.representations import Matching, Watched, check_blocks
 from lilliput.compress.stages import Schedule
 from lilliput.compress.teachers import Teacher
-from lilliput.errors import ConfigError
+from lilliput.errors import ConfigError, LilliputError
 from lilliput.train.batches import Collate
 from lilliput.train.evaluate import array_of
 from lilliput.train.loop import BESIDE
@@ -25,8 +25,12 @@ from lilliput.train.loop import BESIDE
 LABELS = ("labels", "start_positions", "end_positions")
 
 
-def check(stage: Schedule, kind: Kind, student: Any, teacher: Teacher) -> None:
-    """Raise :class:`ConfigError` where a stage's losses can't compare this student with this teacher."""
+def check(stage: Schedule, kind: Kind, student: Any, teacher: Any) -> None:
+    """Raise :class:`ConfigError` where a stage's losses can't compare this student with this teacher.
+
+    Args:
+        teacher: as one of `DistillationLoss`.
+    """
     spec = stage.config.student
     check_blocks(student, stage.terms, spec)
     if stage.reads_states:
@@ -37,6 +41,33 @@ def check(stage: Schedule, kind: Kind, student: Any, teacher: Teacher) -> None:
             f"--student {spec}: its vectors would have another width than the teacher's, {teacher.store.width}, and "
             "can't be compared with them; leave out hidden, or give --objective relations alone"
         )
+    if stage.reads_states or any(":" in objective.name for _, objective in stage.terms):
+        _try(stage, kind, student, teacher)
+
+
+def _try(stage: Schedule, kind: Kind, student: Any, teacher: Any) -> None:
+    """Compute the losses of two tokens, before the teacher has read all texts: heads may not fit each other, and a
+    function of the user's own may fail. The student is moved to where the teacher is."""
+    student.to(teacher.model.device)
+    training = student.training
+    loss = DistillationLoss(stage, kind, student.eval(), [teacher], (1.0,))
+    tokens = torch.arange(2)[None]  # [1, 2]
+    unlabelled = predictions.unknown(kind, student.config.num_labels, 2)
+    batch = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    batch |= {name: torch.tensor([value]) for name, value in unlabelled.items()}
+    try:
+        with torch.no_grad():
+            loss(student, {name: tensor.to(teacher.model.device) for name, tensor in batch.items()})
+    except LilliputError:
+        raise
+    except Exception as error:
+        named = ", ".join(objective.name for _, objective in stage.terms)
+        raise ConfigError(f"--objective {named}: fails on two tokens ({type(error).__name__}: {error})") from error
+    finally:
+        loss.close()
+        if hasattr(student, BESIDE):
+            delattr(student, BESIDE)
+        student.train(training)
 
 
 class DistillationLoss:
@@ -76,8 +107,8 @@ class DistillationLoss:
         if self.reads_states:
             kept = ancestry.kept_of(student, of[0].fingerprint)
             dimensions = None if kept is None else kept.dimensions
-            matching = Matching(student, of[0].model, stage.config.mapping, dimensions)
-            setattr(student, BESIDE, matching)
+            self.matching = Matching(student, of[0].model, stage.config.mapping, dimensions)
+            setattr(student, BESIDE, self.matching)
             self.ours, self.theirs = Watched(student), Watched(of[0].model)
 
     def __call__(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
@@ -101,6 +132,13 @@ class DistillationLoss:
         weight = self.stage.config.hard_label_weight
         hard = predictions.hard_loss(self.kind, rows) if weight and rows is not None else None
         return total if hard is None else (1 - weight) * total + weight * hard
+
+    def go_on(self, beside: Mapping[str, Tensor]) -> None:
+        """Begin with the projections of the stage before, of which the student's states have become a part."""
+        if self.reads_states:
+            self.matching.load_state_dict(
+                {n: w for n, w in beside.items() if not n.startswith("learned.")}, strict=False
+            )
 
     def close(self) -> None:
         """Let go of the models; call it when the stage is over."""

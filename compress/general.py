@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from lilliput import encoder, models, processes, tasks
-from lilliput.compress import students
+from lilliput.compress import distillation_loss, mapping, objectives, students
+from lilliput.compress.distillation_check import refuse_unread
 from lilliput.compress.distillation_loss import DistillationLoss
 from lilliput.compress.stages import Schedule, stages
 from lilliput.config import CorpusConfig, DistillConfig
@@ -35,7 +36,18 @@ BATCH = 32
 
 UNREAD = (
     *("initial_model", "unlabelled", "hard_label_weight", "augment", "augment_model", "augment_online"),
-    *("rounding", "slice_column"),
+    *(
+        "teacher_outputs",
+        "rounding",
+        "target_cpu",
+        "block_size",
+        "slice_column",
+        "data",
+        "task",
+        "label_column",
+        "pair_column",
+    ),
+    *("allow_overlap", "temperature", "reconstruct"),
 )
 """Settings of a distillation for a task, which do nothing here."""
 
@@ -66,6 +78,7 @@ def distill_general(config: DistillConfig, progress: Progress | None = None) -> 
             **config.model_dump(mode="json", exclude={"out", "teacher", "save_every"}),
             "teacher_fingerprint": models.fingerprint(teacher, config.revision),
             "corpus_fingerprint": corpus.fingerprint(),
+            **objectives.sources(config.objective, config.stage),
         }
         stage: Stage = run.stage(
             "student",
@@ -78,12 +91,16 @@ def distill_general(config: DistillConfig, progress: Progress | None = None) -> 
 
 def check(config: DistillConfig) -> Schedule:
     """The one stage of a general distillation; raises :class:`ConfigError` where it can't be one."""
-    students.check(config.student)
+    if not students.is_transformer(config.student):
+        raise ConfigError(f"--student {config.student}: has no layers like the teacher's to compare; use layers=N")
     for name in UNREAD:
         if (value := getattr(config, name)) != DistillConfig.model_fields[name].default:
-            flag = f"--{name.replace('_', '-')} {value}"
-            raise ConfigError(f"{flag}: has no part in a distillation on raw text; leave it out with --corpus")
+            flag = f"--{'' if value is not False else 'no-'}{name.replace('_', '-')}"
+            given = "" if isinstance(value, bool) else f" {value}"
+            raise ConfigError(f"{flag}{given}: has no part in a distillation on raw text; leave it out with --corpus")
+    mapping.check(config.mapping)
     found = stages(config)
+    refuse_unread(config, found)
     if len(found) > 1 or len(config.teacher) > 1:
         flag = "--stage" if len(found) > 1 else "--teacher"
         raise ConfigError(f"{flag}: one is enough with --corpus; distil for a task afterwards with --initial-model")
@@ -104,19 +121,20 @@ def _distill(
     teacher = models.load_for(tasks.get(ENCODER), source, (), config.revision)
     models.check_length(teacher, config.max_length)
     teacher.requires_grad_(False).eval().to(loop.pick_device(config.device))
-    blocks = folder / "checkpoints" / "corpus"
-    blocks.mkdir(parents=True, exist_ok=True)
-    packed = processes.on_main(lambda: packing.pack(corpus, tokenizer, config.max_length, blocks, progress))
     torch.manual_seed(config.seed)
     student, layers = students.build(
         config.student, teacher, tokenizer, initial_layers=config.initial_layers, seed=config.seed
     )
+    known = Pretrained(teacher, models.fingerprint(source, config.revision))
+    distillation_loss.check(schedule, "vector", student, known)
+    blocks = folder / "checkpoints" / "corpus"
+    blocks.mkdir(parents=True, exist_ok=True)
+    packed = processes.on_main(lambda: packing.pack(corpus, tokenizer, config.max_length, blocks, progress))
     student.requires_grad_(True)
     encoder.set_dropout(student, config.dropout)
     encoder.word_embeddings_of(student).weight.requires_grad_(config.train_embeddings)
-    objective = DistillationLoss(
-        schedule, "vector", student, [Pretrained(teacher, models.fingerprint(source, config.revision))], (1.0,)
-    )
+    torch.manual_seed(config.seed)
+    objective = DistillationLoss(schedule, "vector", student, [known], (1.0,))
     collate = Blocks(tokenizer.pad_token_id)
     student, best = loop.fit(
         student,

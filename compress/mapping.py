@@ -52,18 +52,28 @@ def layer_mapping(spec: str, student_layers: int, teacher_layers: int) -> tuple[
     return _explicit(spec, student_layers, teacher_layers)
 
 
-def _explicit(spec: str, student_layers: int, teacher_layers: int) -> tuple[int, ...]:
+def _numbers(spec: str) -> tuple[int, ...]:
     numbers = [number.strip() for number in spec.split(",")]
     if not all(number.isascii() and number.isdecimal() for number in numbers):
         raise ConfigError(
             f"--mapping {spec}: unknown; known are {', '.join(NAMES)}, or numbers of the teacher's layers, as in 1,4"
         )
-    layers = tuple(map(int, numbers))
+    return tuple(map(int, numbers))
+
+
+def _explicit(spec: str, student_layers: int, teacher_layers: int) -> tuple[int, ...]:
+    layers = _numbers(spec)
     if len(layers) != student_layers:
         raise ConfigError(f"--mapping {spec}: must name {student_layers} layers, one for each of the student's")
     if max(layers) >= teacher_layers:
         raise ConfigError(f"--mapping {spec}: the teacher's layers are numbered 0 to {teacher_layers - 1}")
     return layers
+
+
+def check(spec: str) -> None:
+    """Raise :class:`ConfigError` where ``spec`` is no mapping, whatever the numbers of blocks are."""
+    if spec not in NAMES:
+        _numbers(spec)
 
 
 class LearnedMapping(nn.Module):

@@ -62,6 +62,7 @@ class Matching(nn.Module):
     ``hidden`` and ``embeddings`` project the student's states to the teacher's width (W_h and W_e of TinyBERT, Jiao et
     al. 2020, equations 8 and 9); they begin as a matrix with orthonormal columns, or as nothing where widths are equal.
     A student that was pruned from its teacher is compared with the teacher's dimensions that it has kept: ``kept``.
+    In a later stage they go on from the best of the stage before.
     """
 
     def __init__(self, student: Any, teacher: Any, mapping: str, kept: Sequence[int] | None = None) -> None:

@@ -66,9 +66,12 @@ def _stage(text: str, config: DistillConfig) -> Schedule:
 
 def _term(text: str, flag: str) -> Term:
     """An objective and its weight, as in ``relations=0.5``."""
-    name, _, value = text.partition("=")
+    name, is_given, value = text.partition("=")
+    setting = name.replace("-", "_")
+    if setting in DistillConfig.model_fields and setting not in ("objective", "stage"):
+        raise ConfigError(f"{flag}: {name} is one for all stages; give it as --{name}")
     try:
-        weight = float(value or 1)
+        weight = float(value) if is_given else 1.0
     except ValueError:
         weight = -1.0
     if not 0 < weight < float("inf"):

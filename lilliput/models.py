@@ -76,7 +76,8 @@ def load_finetuned(task: Task, source: str | Path, revision: str | None = None) 
     """A model as it was fine-tuned for ``task``.
 
     Raises:
-        ModelError: there is no such model, or its head was not trained for this task.
+        ModelError: there is no such model, or its head was not trained for this task, or it makes its vectors in
+            another way than as the mean over the tokens.
     """
     _check_folder(source)
     config = _load_config(source, revision)
@@ -87,6 +88,8 @@ def load_finetuned(task: Task, source: str | Path, revision: str | None = None) 
         raise ModelError(
             f"{source}: made for {made_for}, not for {_in_words(wanted)}; fine-tune it first with 'lilliput finetune'"
         )
+    if not wanted:
+        _check_pooling(source, revision)
     model, unfit = _load(_head_of(task), source, revision)
     _refuse(source, {name for name in unfit if wanted or not name.startswith("pooler.")})
     return model
@@ -168,12 +171,14 @@ def match_labels(model: Any, data_labels: Sequence[str], where: str) -> tuple[in
     """For each label of the data, the index of the model's logit that stands for it.
 
     Names are compared as they are, then without regard to case. A model that never got names (``LABEL_0`` ...) is
-    taken to have the data's labels in their order, and is given their names.
+    taken to have the data's labels in their order, and is given their names. A score may have any name.
 
     Raises:
         ModelError: the model has other labels than the data.
     """
     names = labels_of(model)
+    if len(names) == len(data_labels) == 1 and model.config.problem_type == "regression":
+        return (0,)
     if len(names) == len(data_labels):
         for form in (str, str.lower):
             found = {form(name): i for i, name in enumerate(names)}
@@ -184,7 +189,14 @@ def match_labels(model: Any, data_labels: Sequence[str], where: str) -> tuple[in
             model.config.id2label = dict(enumerate(data_labels))
             model.config.label2id = {label: i for i, label in enumerate(data_labels)}
             return tuple(range(len(names)))
-    raise ModelError(f"{where}: its labels are {', '.join(names)}, but the data's are {', '.join(data_labels)}")
+    raise ModelError(
+        f"{where}: its labels are {_listed(names)}, but the data's are {_listed(data_labels)}; name them alike, in the "
+        "data or as id2label and label2id in the model's config.json"
+    )
+
+
+def _listed(names: Sequence[str], most: int = 20) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def save(model: Any, tokenizer: Any, folder: Path, task: Task | None = None) -> None:
@@ -306,6 +318,44 @@ def _refuse(source: str | Path, unfit: set[str]) -> None:
             f"{source}: lacks weights that its config.json asks for, or has them in another shape: "
             f"{', '.join(names[:3])}{more}; get the checkpoint again"
         )
+
+
+def _check_pooling(source: str | Path, revision: str | None) -> None:
+    """The vector of a text is the mean over its tokens here: one that sentence-transformers makes otherwise is refused.
+
+    Raises:
+        ModelError: it is pooled otherwise, or goes through another layer afterwards.
+    """
+    modules = _json_of(source, "modules.json", revision)
+    for module in modules if isinstance(modules, list) else []:
+        kind = str(module.get("type", "")).rpartition(".")[2]
+        if kind not in ("Transformer", "Pooling", "Normalize"):
+            raise ModelError(f"{source}: its vectors go through a {kind} layer, which is not supported")
+        if kind == "Pooling":
+            found = _json_of(source, f"{module.get('path', '1_Pooling')}/config.json", revision) or {}
+            ways = [name.removeprefix("pooling_mode_") for name, on in found.items() if on is True and "_mode_" in name]
+            ways += [found["pooling_mode"]] if "pooling_mode" in found else []
+            if any(way not in ("mean", "mean_tokens") for way in ways):
+                raise ModelError(f"{source}: its vectors are pooled by {', '.join(map(str, ways))}; only mean is read")
+
+
+def _json_of(source: str | Path, name: str, revision: str | None) -> Any:
+    """What a JSON file of a checkpoint holds; None where there is no such file."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    path = Path(source) / name
+    if not path.is_file():
+        if Path(source).is_dir():
+            return None
+        try:
+            path = Path(hf_hub_download(str(source), name, revision=revision))
+        except EntryNotFoundError:  # also where there is no network, and no such file in the cache
+            return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not readable as JSON: {_first_line(error)}") from None
 
 
 def _check_folder(source: str | Path, files: Sequence[str] = ("config.json",)) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from lilliput import models
+from lilliput import models, tasks
 from lilliput.errors import ConfigError, ModelError
 from lilliput.train.evaluate import logits_of
 
@@ -259,6 +259,52 @@ def test_other_labels_than_the_data_s_are_refused(encoders, names, data):
     model = encoders.classifier("bert", labels=names)
     with pytest.raises(ModelError, match=r"here: its labels are .*, but the data's are"):
         models.match_labels(model, data, "here")
+
+
+def test_a_score_may_have_any_name(encoders):
+    model = encoders.classifier("bert", labels=("toxicity",))
+    model.config.problem_type = "regression"
+    assert models.match_labels(model, ("score",), "here") == (0,)
+    model.config.problem_type = "multi_label_classification"
+    with pytest.raises(ModelError, match="name them alike, in the data or as id2label"):
+        models.match_labels(model, ("score",), "here")
+
+
+# --- vectors ----------------------------------------------------------------------------------------------------------
+
+
+def vectors(folder, encoders, pooling, last=None):
+    """A folder as sentence-transformers saves it."""
+    from transformers import AutoModel
+
+    AutoModel.from_config(encoders.config("bert")).save_pretrained(folder)
+    kinds = ["Transformer", "Pooling", *([last] if last else [])]
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": f"{n}_{kind}"} for n, kind in enumerate(kinds)]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "pooling", [{"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, {"pooling_mode": "mean"}]
+)
+def test_vectors_that_are_means_are_read(encoders, tmp_path, pooling):
+    folder = vectors(tmp_path, encoders, pooling, "Normalize")
+    assert models.load_finetuned(tasks.get("sentence-embedding"), folder).config.model_type == "bert"
+
+
+@pytest.mark.parametrize(
+    ("pooling", "last", "message"),
+    [
+        ({"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}, None, "pooled by cls_token; only mean"),
+        ({"pooling_mode": "lasttoken"}, None, "pooled by lasttoken; only mean is read"),
+        ({"pooling_mode_mean_tokens": True}, "Dense", "its vectors go through a Dense layer, which is not supported"),
+    ],
+)
+def test_vectors_that_are_made_otherwise_are_refused(encoders, tmp_path, pooling, last, message):
+    with pytest.raises(ModelError, match=message):
+        models.load_finetuned(tasks.get("sentence-embedding"), vectors(tmp_path, encoders, pooling, last))
 
 
 # --- fingerprints and lengths ----------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import datasets
 import numpy as np
+import safetensors.torch
 import torch
 import transformers
 from accelerate.data_loader import prepare_data_loader
@@ -44,6 +45,8 @@ NAMED = 8
 
 BESIDE = "beside"
 """Attribute of a model for a module that is trained with it but is no part of the result; checkpoints hold it."""
+BESIDE_FILE = "beside.safetensors"
+"""Its weights as they were with the best ones of the model."""
 
 CHECKPOINTS = 2
 """Checkpoints that are kept: the newest, and the one before it should the newest be damaged."""
@@ -205,6 +208,9 @@ class TrainingLoop(transformers.Trainer):
             if hasattr(model, BESIDE):
                 every = model.state_dict() if whole is None else whole
                 weights = {name: value for name, value in every.items() if not name.startswith(f"{BESIDE}.")}
+                beside = {name: value.contiguous() for name, value in every.items() if name not in weights}
+                written.mkdir()
+                safetensors.torch.save_file(beside, written / BESIDE_FILE)
             model.save_pretrained(written, state_dict=weights)
             write_json(written / METRICS, metrics)
             checkpoints.place(written, self._folder, keep=1)
@@ -311,6 +317,14 @@ def fit(
     weights = checkpoints.best(folder / "checkpoints")
     disable_fsdp_ram_efficient_loading()  # else from_pretrained leaves the weights out in all processes but one
     return kind.from_pretrained(weights, dtype=torch.float32).to(loop.args.device), best
+
+
+def beside_of(folder: Path) -> dict[str, Tensor]:
+    """What was trained beside the model that `fit` returned from ``folder``, by names without `BESIDE`."""
+    best = checkpoints.best(folder / "checkpoints")
+    file = best / BESIDE_FILE if best else None
+    found = safetensors.torch.load_file(file) if file and file.is_file() else {}
+    return {name.removeprefix(f"{BESIDE}."): value for name, value in found.items()}
 
 
 def _arguments(config: LoopConfig, folder: Path, device: torch.device, steps: int) -> TrainingArguments:

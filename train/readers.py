@@ -47,6 +47,7 @@ def read(
     columns: Mapping[str, str] | None = None,
     slice_column: str | None = None,
     allow_overlap: bool = False,
+    transfer: bool = True,
     ledger: Ledger | None = None,
 ) -> Dataset:
     """Read a data set for ``task``; faulty rows are rejected and counted, faults of the whole raise DataError.
@@ -59,6 +60,7 @@ def read(
         validation, test, unlabelled: files that stand for those in the folder.
         columns: columns by role (``text``, ``pair``, ``label``), where their names are not among the usual ones.
         slice_column: column whose values the evaluation is broken down by.
+        transfer: read the unlabelled file of a folder.
         allow_overlap: report texts that two labelled splits share instead of refusing them.
         ledger: a lenient one keeps faults of the whole instead of raising the first; the data set then has what could
             be read, and may have empty splits.
@@ -69,12 +71,14 @@ def read(
     ledger = ledger or Ledger()
     given = {"validation": validation, "test": test, "unlabelled": unlabelled}
     files = _find(name, ledger) | {split: Path(file) for split, file in given.items() if file is not None}
+    if not transfer and isinstance(files.get("unlabelled"), Path):
+        del files["unlabelled"]
     rows = {
         split: read_rows(file, ledger, task, columns or {}, labelled=split != "unlabelled", slice_column=slice_column)
         for split, file in files.items()
     }
     _refuse_unlike(task, rows, files, ledger)
-    transfer = rows.pop("unlabelled", [])
+    unseen = rows.pop("unlabelled", [])
     _split_off(rows, ledger)
     names = _label_names(task, rows, files["train"], ledger)
     if not ledger.lenient:  # else the report tells of it
@@ -88,7 +92,7 @@ def read(
     if not allow_overlap:
         _refuse_overlap(rows, ledger)
     short = str(name) if isinstance(files["train"], HubSplit) else Path(name).resolve().stem
-    return assemble(short, task, names, rows, transfer, {}, ledger)
+    return assemble(short, task, names, rows, unseen, {}, ledger)
 
 
 def _find(name: str | Path, ledger: Ledger) -> dict[str, Source]:
@@ -101,17 +105,30 @@ def _find(name: str | Path, ledger: Ledger) -> dict[str, Source]:
     if path.is_file():
         return {"train": path}
     found: dict[str, Source] = {}
-    for split, stems in _STEMS.items():
-        endings = (*TABLES, ".txt") if split == "unlabelled" else TABLES
-        matches = [file for file in sorted(path.iterdir()) if file.stem in stems and file.suffix.lower() in endings]
-        if len(matches) > 1:
-            raise DataError(f"{path}: which one is {split}? Keep one of {', '.join(file.name for file in matches)}")
-        if matches:
-            found[split] = matches[0]
+    for split in _STEMS:
+        if (file := _file_of(path, split)) is not None:
+            found[split] = file
     if "train" not in found:
         names = ", ".join(sorted(file.name for file in path.iterdir())[:12]) or "nothing"
         raise DataError(f"{path} has no train file (train.csv, .tsv, .jsonl or .parquet); it holds {names}")
     return found
+
+
+def unlabelled_in(folder: Path) -> Path | None:
+    """The file of unlabelled text in a folder; None where there is none.
+
+    Raises:
+        DataError: there are several.
+    """
+    return _file_of(folder, "unlabelled")
+
+
+def _file_of(folder: Path, split: str) -> Path | None:
+    endings = (*TABLES, ".txt") if split == "unlabelled" else TABLES
+    there = [one for one in sorted(folder.iterdir()) if one.stem in _STEMS[split] and one.suffix.lower() in endings]
+    if len(there) > 1:
+        raise DataError(f"{folder}: which one is {split}? Keep one of {', '.join(file.name for file in there)}")
+    return there[0] if there else None
 
 
 def _refuse_unlike(task: Task, rows: Mapping[str, Sequence[Row]], files: Mapping[str, Source], ledger: Ledger) -> None:

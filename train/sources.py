@@ -13,13 +13,16 @@ from lilliput.train.data_report import Ledger
 SENTIMENT = "sentiment"
 
 
-def load(config: DataConfig, unlabelled: Path | None = None, ledger: Ledger | None = None) -> data.Dataset:
+def load(
+    config: DataConfig, unlabelled: Path | None = None, ledger: Ledger | None = None, *, transfer: bool = True
+) -> data.Dataset:
     """The data set of a configuration: the embedded one, fetched once and cached, the user's files, or the Hub's.
 
     The embedded data have three folds with disjoint test sets; seed k uses fold k modulo 3.
 
     Args:
         unlabelled: a file of transfer text.
+        transfer: read the unlabelled file of a folder too (see `unlabelled_of`).
         ledger: of `readers.read`.
 
     Raises:
@@ -45,8 +48,14 @@ def load(config: DataConfig, unlabelled: Path | None = None, ledger: Ledger | No
         columns=named_columns(config),
         slice_column=config.slice_column,
         allow_overlap=config.allow_overlap,
+        transfer=transfer,
         ledger=ledger,
     )
+
+
+def unlabelled_of(name: str) -> Path | None:
+    """The unlabelled file of the folder that ``--data`` names; None where there is no folder, or none in it."""
+    return readers.unlabelled_in(Path(name)) if name != SENTIMENT and Path(name).is_dir() else None
 
 
 def named_columns(config: DataConfig) -> dict[str, str]:

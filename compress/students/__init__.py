@@ -1,8 +1,9 @@
 """What a student looks like, and what it starts from; one file a kind.
 
 A kind is a file with ``KIND``, its name, ``parse(text)``, which reads the options after ``KIND:`` and raises
-:class:`ConfigError`, and ``build(teacher, tokenizer, options, seed)``, which returns a model. ``--student`` is
-``KIND[:options]``, or the options alone of a transformer.
+:class:`ConfigError`, and ``build(teacher, tokenizer, options, seed)``, which returns a model. It may have ``DEFAULTS``,
+settings of `DistillConfig` that its training has where the user gives none. ``--student`` is ``KIND[:options]``, or the
+options alone of a transformer.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from lilliput.compress.students import transformer
+from lilliput.config import DistillConfig
 from lilliput.errors import ConfigError
 
 
@@ -27,6 +29,12 @@ def check(spec: str) -> None:
 def is_transformer(spec: str) -> bool:
     """Whether the student has the architecture of its teacher."""
     return _read(spec)[0] is transformer
+
+
+def with_defaults(config: DistillConfig) -> DistillConfig:
+    """The configuration with the defaults of its kind of student, ``DEFAULTS``, for what was not given."""
+    own = getattr(_read(config.student)[0], "DEFAULTS", {})
+    return config.model_copy(update={name: own[name] for name in own if name not in config.model_fields_set})
 
 
 def build(

@@ -10,6 +10,8 @@ from lilliput.compress.students import windows
 
 KIND = "conv"
 
+DEFAULTS = windows.DEFAULTS
+
 OPTIONS = {
     "width": "features of each convolution",
     "layers": "convolutions",

@@ -10,6 +10,8 @@ from lilliput.compress.students import windows
 
 KIND = "static"
 
+DEFAULTS = windows.DEFAULTS
+
 OPTIONS = {
     "width": "features of a window",
     "kernel": "tokens of a window",

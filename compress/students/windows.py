@@ -18,6 +18,10 @@ DEPTH = {"kernel": 15, "layers": 12}
 WIDEST = 4096
 
 
+DEFAULTS: Mapping[str, Any] = {"train_embeddings": True, "epochs": 5, "learning_rate": 2e-3, "batch_size": 64}
+"""Of their training: all but the word embeddings begins at random, and those are most of the student."""
+
+
 def parse(text: str, kind: str, options: type[Options], words: Mapping[str, str]) -> Options:
     """Read ``width=256,kernel=3`` as an instance of the dataclass ``options``; what is left out keeps its default.
 

@@ -67,6 +67,10 @@ def distill(
     slice_column: SliceColumn = None,
     allow_overlap: AllowOverlap = None,
     unlabelled: Unlabelled = None,
+    teacher_outputs: Annotated[
+        Path | None,
+        typer.Option(help="Folder of what the teachers say of texts, for several runs; one in --out by default."),
+    ] = None,
     corpus: Annotated[
         list[str] | None,
         typer.Option(help="Raw text, to distil an encoder on before any task; repeat it for more."),

@@ -24,6 +24,9 @@ class DistillConfig(TrainingConfig):
     corpus: tuple[str, ...] = Field((), description="raw text to distil an encoder on, before any task")
     held_out: float = Field(0.05, gt=0, lt=1, description="share of the corpus' documents kept for evaluation")
     unlabelled: Path | None = Field(None, description="transfer text: .txt (a text a line), CSV, TSV, JSONL or Parquet")
+    teacher_outputs: Path | None = Field(
+        None, description="folder of what the teachers said, for several runs to share"
+    )
     objective: tuple[str, ...] = Field(
         ("logit-mse",), min_length=1, description="names in lilliput.compress.objectives, each perhaps with =WEIGHT"
     )

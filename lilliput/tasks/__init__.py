@@ -34,16 +34,8 @@ NEVER_TRAINED = "label that never occurs in training"
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "document", "body", "comment", "tweet", "message", "title")
 LABEL_COLUMNS = ("label", "labels", "class", "category", "sentiment", "target", "intent", "topic", "y")
-_KINDS = {
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    str: "a string",
-    bytes: "bytes",
-    list: "a list",
-    tuple: "a list",
-    dict: "an object",
-}
+_KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a string", bytes: "bytes"}
+_KINDS |= {list: "a list", tuple: "a list", dict: "an object"}
 """Values of cells, in words; the first that fits counts."""
 IGNORED = -100
 """Label of a token that no loss counts; the value that torch's cross-entropy ignores."""

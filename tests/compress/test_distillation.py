@@ -6,13 +6,14 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from lilliput import encoder, models
 from lilliput.compress import teachers
 from lilliput.compress.distillation import distill_stage
 from lilliput.compress.distillation_loss import DistillationLoss
 from lilliput.config import DistillConfig
-from lilliput.errors import ConfigError, DataError, ModelError
+from lilliput.errors import ConfigError, DataError, ModelError, RunError
 from lilliput.runs import Run
 from lilliput.tasks import IGNORED
 from lilliput.train import sources
@@ -222,6 +223,24 @@ def test_a_stage_begins_with_what_the_one_before_has_learnt(distil, save_teacher
     assert near < 0.7 * far
 
 
+def test_projections_go_on_in_the_next_stage(distil, save_teacher, monkeypatch):
+    seen = []
+    original = DistillationLoss.go_on
+
+    def spy(self, beside):
+        fresh = self.matching.hidden.weight.clone()
+        original(self, beside)
+        seen.append((fresh, beside["hidden.weight"], self.matching.hidden.weight.clone()))
+
+    monkeypatch.setattr(DistillationLoss, "go_on", spy)
+    narrow = {"student": "layers=2,hidden=8,ffn=12", "objective": ("logit-mse", "hidden-states")}
+    distil(save_teacher(), **narrow, stage="hidden-states,learning-rate=1e-2")
+    ((fresh, kept, now),) = seen
+    assert torch.equal(kept, now)
+    assert not torch.allclose(fresh, now, atol=1e-2)
+    assert (kept.T @ kept - torch.eye(8)).abs().max() > 1e-3  # it was orthonormal, and has been trained
+
+
 def test_online_changes_need_no_reading_beforehand(distil, save_teacher, read, tmp_path):
     distil(save_teacher(), augment_online=0.5)
     assert read == [8, 8]  # validation, for the distance to the teacher; the test, for the fidelity in the end
@@ -279,6 +298,18 @@ def test_students_of_one_run_share_the_teacher_s_outputs(save_teacher, data, rea
     assert {path.name for path in (tmp_path / "out").glob("student-*")} == {"student-l1", "student-l2"}
 
 
+def test_runs_can_share_the_teacher_s_outputs(distil, save_teacher, read, tmp_path):
+    source, shared = save_teacher(), {"teacher_outputs": tmp_path / "said"}
+    distil(source, out="a", **shared)
+    assert sum(read) == 24 + 10 + 8 + 8
+    read.clear()
+    assert not distil(source, out="b", student="layers=1", **shared)["reused"]
+    assert read == []
+    assert not (tmp_path / "a/teacher-outputs").exists()
+    with FileLock(tmp_path / "said/.lock"), pytest.raises(RunError, match=r"--teacher-outputs .*said: another run"):
+        distil(source, out="c", **shared)
+
+
 # --- what does not fit -----------------------------------------------------------------------------------------------
 
 
@@ -312,6 +343,22 @@ def test_what_does_not_fit_is_refused(distil, save_teacher, tmp_path):
 def test_what_can_not_be_compared_is_refused_before_the_teacher_reads(distil, save_teacher, read):
     with pytest.raises(ConfigError, match="--mapping 5: the teacher's layers"):
         distil(save_teacher(), student="layers=1", stage="hidden-states", mapping="5")
+    assert read == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stage": "attention-maps", "student": "layers=2,hidden=8,heads=1,ffn=12"}, "attention-maps"),
+        ({"stage": "relations", "relation_heads": 3}, "relation-heads"),
+        ({"objective": "loss_of_two:fails"}, r"--objective loss_of_two:fails: fails on two tokens \(KeyError: 'no'\)"),
+    ],
+)
+def test_losses_are_tried_before_the_teacher_reads(distil, save_teacher, read, tmp_path, monkeypatch, changes, message):
+    (tmp_path / "loss_of_two.py").write_text("def fails(student, teacher, **options):\n    raise KeyError('no')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        distil(save_teacher(), **changes)
     assert read == []
 
 

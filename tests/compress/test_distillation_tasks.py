@@ -200,7 +200,7 @@ def test_new_kinds_of_rows_do_not_mix_in_one_file(of_kind, distil, tmp_path, mon
 @pytest.mark.parametrize("student", ["conv", "static:width=8"])
 def test_students_of_windows_answer_for_whole_texts_only(of_kind, distil, kind, student):
     source, _, settings = of_kind(kind)
-    with pytest.raises(ConfigError, match=f"--student {student}: answers once for a text"):
+    with pytest.raises(ConfigError, match=f"--student {student}: gives a text labels or a score"):
         distil(source, **settings, student=student)
 
 

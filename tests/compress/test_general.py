@@ -82,6 +82,11 @@ def test_a_student_for_a_task_starts_from_it_with_the_teacher_s_head(run, checkp
         ({"initial_model": "assistant"}, "--initial-model assistant: has no part"),
         ({"rounding": "int8"}, "--rounding int8: has no part"),
         ({"augment": 2}, "--augment 2: has no part"),
+        ({"data": "mine.csv"}, "--data mine.csv: has no part"),
+        ({"task": "regression"}, "--task regression: has no part"),
+        ({"reconstruct": False}, "--no-reconstruct: has no part"),
+        ({"student": "static"}, "--student static: has no layers like the teacher's"),
+        ({"mapping": "frst"}, "--mapping frst: unknown"),
     ],
 )
 def test_what_does_not_fit_is_refused(run, checkpoint, changes, message):

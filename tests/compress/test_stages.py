@@ -77,7 +77,8 @@ def test_an_objective_of_the_user_s_own_can_be_in_a_stage(tmp_path, monkeypatch)
         ("relations=inf", "the weight of relations must be a number above 0, not 'inf'"),
         ("relations=nan", "the weight of relations must be a number above 0, not 'nan'"),
         ("relations=much", "the weight of relations must be a number above 0, not 'much'"),
-        ("batch-size=3,relations", "batch-size: unknown"),
+        ("batch-size=3,relations", "batch-size is one for all stages; give it as --batch-size"),
+        ("relations=", "the weight of relations must be a number above 0, not ''"),
     ],
 )
 def test_what_can_not_be_read_is_refused(tmp_path, stage, message):

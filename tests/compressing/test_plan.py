@@ -135,7 +135,7 @@ def test_kinds_are_found_and_unknown_ones_named():
 
 def test_the_grid_lies_around_the_target():
     speeds = [one["speedup"] for one in proposals.get("prune").grid(SEEN, Wanted(speedup=6), KNOWN)]
-    assert speeds[0] == pytest.approx(6.18)
+    assert speeds[0] == pytest.approx(6.0)
     assert min(speeds) == 3.0
     # Of the teacher's layers one is 8 times as fast; two are 5 times, which is no longer 6 within 5%.
     layers = proposals.get("layers").grid(SEEN, Wanted(speedup=6), KNOWN)
@@ -147,7 +147,7 @@ def test_the_grid_lies_around_the_target():
 def test_a_latency_is_a_speedup_once_the_teacher_was_timed():
     wanted = Wanted(latency=0.5).relative_to(3.7)
     assert wanted.speed == pytest.approx(7.4)
-    assert proposals.get("prune").grid(SEEN, wanted, KNOWN)[0]["speedup"] == pytest.approx(7.4 * 1.03)
+    assert proposals.get("prune").grid(SEEN, wanted, KNOWN)[0]["speedup"] == pytest.approx(7.4)
 
 
 def test_an_impossible_speed_is_tried_as_far_as_it_goes():
@@ -167,12 +167,12 @@ def test_chains_go_on_from_the_fastest_that_is_not_there_yet():
 
     done = [
         (Point(0, 0.88, 3.0, 1e7), {"kind": "prune", "settings": {"speedup": 3.0}}),
-        (Point(1, 0.86, 6.1, 1e7), {"kind": "prune", "settings": {"speedup": 6.18}}),
+        (Point(1, 0.86, 6.1, 1e7), {"kind": "prune", "settings": {"speedup": 6.0}}),
         (Point(2, 0.85, 3.0, 1e7), {"kind": "layers", "settings": {"layers": 3}}),
     ]
     wanted = Wanted(speedup=6)
     ((base, settings),) = proposals.get("prune").chains(SEEN, wanted, KNOWN, done)
-    assert (base, settings["speedup"]) == (0, pytest.approx(6.18))
+    assert (base, settings["speedup"]) == (0, pytest.approx(6.0))
     # Two layers are 5 times as fast: not what was asked for.
     assert proposals.get("layers").chains(SEEN, wanted, KNOWN, done) == []
     ((base, settings),) = proposals.get("layers").chains(SEEN, Wanted(speedup=5), KNOWN, done)

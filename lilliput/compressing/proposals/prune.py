@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 KIND = "prune"
 TRAINED_FIRST = False
 
-AHEAD = 1.03
-"""How far beyond the target a model is pruned: it is taken because a measurement of it met the target, and the next
-measurement of what was chosen so is lower on average."""
-
 REACHABLE = 0.85
 """Share of the speed without any block that pruned models reach."""
 
@@ -45,7 +41,7 @@ def grid(seen: Situation, wanted: Wanted, known: Plan) -> list[dict[str, Any]]:
     if (aim := wanted.speed) is None:
         speeds = [step for step in STEPS if step <= top] or [top]
     else:
-        speeds = [aim * AHEAD, aim * 1.4, aim / 2, aim / 1.35]
+        speeds = [aim, aim * 1.4, aim / 2, aim / 1.35]
         speeds = [speed for speed in speeds if 1.2 <= speed <= top] or [top]
     return [{"speedup": round(speed, 3), **recipe} for speed in speeds]
 
@@ -76,7 +72,7 @@ def chains(
     if wanted.size is not None:
         return []
     found, recipe = [], {"epochs": known.epochs, "augment": known.augment, "learning_rate": RATE}
-    goals = [wanted.speed * AHEAD] if wanted.speed is not None else [2 * point.speedup for point, _ in done]
+    goals = [wanted.speed] if wanted.speed is not None else [2 * point.speedup for point, _ in done]
     for goal in goals:
         bases = [point for point, made in done if made["kind"] == KIND and 1.25 * point.speedup <= goal]
         if bases and goal <= _fastest(seen):
