@@ -1,8 +1,9 @@
 """Two reports side by side: which models became worse, by how much, and how sure that is.
 
-Rows are matched by name. A difference is a regression where its whole 95% interval lies beyond what is allowed, and
-inconclusive where it is for sure one, and its value beyond what is allowed, but not all of its interval. Where the
-interval holds no difference at all, no change is shown.
+Rows are matched by name; what two calls of ``lilliput compress`` recommend is compared as well, whatever its name. A
+difference is a regression where its whole 95% interval lies beyond what is allowed, and inconclusive where it is for
+sure one, and its value beyond what is allowed, but not all of its interval. Where the interval holds no difference at
+all, no change is shown.
 
 - Accuracy is compared text by text where both reports know every hit and answered the same texts (paired bootstrap,
   McNemar); on equally many texts of the same data otherwise as two independent shares (Newcombe 1998, method 10).
@@ -35,6 +36,8 @@ REGRESSION, IMPROVEMENT, SAME, OPEN, APART = (
     "inconclusive",
     "not comparable",
 )
+RECOMMENDED = "recommended"
+"""Name under which the models that two reports recommend are compared."""
 MACHINE = {"cpu": "processor", "architecture": "architecture", "cores": "number of cores"}
 """Facts that must be equal for latencies to be comparable."""
 
@@ -60,10 +63,17 @@ def compare(old: Report, new: Report, limits: Limits | None = None) -> dict[str,
         of name and figure; ``notes``; ``limits``.
 
     Raises:
-        LilliputError: a report has two rows of one name, or hits that are not those of its texts.
+        LilliputError: a report has two rows of one name, or hits that are not those of its texts, or the two have no
+            model in common.
     """
     limits = limits or Limits()
     before, after = _by_name(old, "old"), _by_name(new, "new")
+    advised = [str(one.get("recommended") or "") for one in (old, new)]
+    if all(advised) and advised[0] != advised[1]:  # names that hold a measured speed differ from call to call
+        before[RECOMMENDED], after[RECOMMENDED] = before[advised[0]], after[advised[1]]
+    if not before.keys() & after.keys():
+        named = [", ".join(list(one)[:4]) for one in (before, after)]
+        raise LilliputError(f"no model is in both reports: {named[0]} in the old one, {named[1]} in the new one")
     places = _Places(old, new)
     models = {
         name: {

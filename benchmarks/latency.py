@@ -217,7 +217,12 @@ def _take_turns(
         for place in range(len(entries)):
             who = (place + number) % len(entries)
             live[who].ask("warm", texts=own[:TURN_WARM_TEXTS], seconds=0.0)
-            records[who].add(indices, live[who].ask("one", texts=own))
+            reply = live[who].ask("one", texts=own)
+            if not np.isfinite(reply["probabilities"]).all():
+                raise LilliputError(
+                    f"{entries[who].name!r} answers with probabilities that are no numbers; leave it out"
+                )
+            records[who].add(indices, reply)
             steps.next(f"{entries[who].name}: round {number + 1} of {len(turns)}")
 
 

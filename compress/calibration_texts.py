@@ -58,6 +58,7 @@ class CalibrationTexts:
         self._tokenizer = tokenizer
         self.lengths = [len(window.ids) for window in self._windows]
         self._teacher = evaluate.outputs_of(model, tokenizer, self._windows)
+        self._hidden = encoder.shape_of(model).hidden
         self._given, self._needed = len(inputs), _needed(model, float(np.mean(self.lengths)))
 
     def warn_if_few(self) -> None:
@@ -86,6 +87,11 @@ class CalibrationTexts:
         some = slice(shift % step, None, step)
         other._windows, other.lengths, other._teacher = self._windows[some], self.lengths[some], self._teacher[some]
         return other
+
+    def within(self, memory: int) -> CalibrationTexts:
+        """As many of these windows as least squares holds in so many bytes: four float32 streams of the hidden size."""
+        too_many = math.ceil(16 * sum(self.lengths) * self._hidden / memory)
+        return self.sample(max(1, len(self) // too_many)) if too_many > 1 else self
 
     def divergence(self, model: Any) -> float:
         """How far the answers of ``model`` are from those of the unpruned one.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -203,7 +202,7 @@ class Distillation:
         if not encoder.has_blocks(source) or not students.is_transformer(self.config.student):
             return None
         config = self.config
-        texts = CalibrationTexts(
+        return CalibrationTexts(
             self.dataset,
             task,
             source,
@@ -211,10 +210,7 @@ class Distillation:
             count=FITTED,
             max_length=config.max_length,
             seed=config.seed,
-        )
-        # Least squares holds four float32 streams of what a model computes (see `lilliput.compress.reconstruct`).
-        too_many = math.ceil(16 * sum(texts.lengths) * encoder.shape_of(source).hidden / FITTED_BYTES)
-        return texts.sample(max(1, len(texts) // too_many)) if too_many > 1 else texts
+        ).within(FITTED_BYTES)
 
     def _initial(self, task: Task, teacher: Teacher) -> Any:
         """``--initial-model``, with its labels in the data's order; an encoder without a head gets the teacher's."""

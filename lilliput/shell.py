@@ -117,11 +117,17 @@ def message_of(error: Exception) -> str | None:
         return f"{error.filename or 'writing failed'}: {DISK_FULL}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    # The libraries that write weights raise errors of their own: safetensors quotes the system, and torch.save only
-    # says that its archive has not become as long as it should have.
-    if "No space left on device" in str(error) or "inline_container.cc" in str(error):
-        return f"writing failed: {DISK_FULL}"
-    return None
+    return f"writing failed: {DISK_FULL}" if is_disk_full(error) else None
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Whether writing failed for want of space.
+
+    The libraries that write weights raise errors of their own: safetensors quotes the system, and torch.save only says
+    that its archive has not become as long as it should have.
+    """
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return full or "No space left on device" in str(error) or "inline_container.cc" in str(error)
 
 
 def flags_of(values: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,9 @@ from lilliput.train.gates import gate_inputs
 REPEATED = ("corpus", "objective", "provider", "scenario", "stage", "teacher")
 """Flags that are given once for each of several values."""
 
+FLOOR_TEXTS = 20_000
+"""Training texts of the TF-IDF floor: the word pairs of all texts of a large data set would take gigabytes."""
+
 SAMPLES = 256
 """Training texts that show the quantizer how large activations are."""
 
@@ -38,6 +41,7 @@ def measure(
     threads: int = 1,
     rounds: int = 10,
     limit: int | None = None,
+    slice_column: str | None = None,
     seed: int = 0,
     smoke: bool = False,
     gates: Sequence[Mapping[str, Any]] = (),
@@ -47,19 +51,21 @@ def measure(
 
     Args:
         bundles: folders, by name.
-        dataset: its test split is read; TF-IDF learns from its training split.
+        dataset: its test split is read; TF-IDF learns from its training split, from `FLOOR_TEXTS` of it at most.
         folder: of what the measurement needs on disk.
         run, title, smoke, gates: of `report.build_report`.
         threads: of each model.
         rounds: in which the models take turns.
         limit: test texts at most; all by default.
+        slice_column: column of the data by whose values accuracies are broken down.
 
     Raises:
         ConfigError: the first bundle is no teacher of these labels, or the data have others.
     """
     test = dataset.test if limit is None else dataset.subset(test=limit, seed=seed).test
     found = [contenders.find(f"{name}={path}", dataset.label_names) for name, path in bundles.items()]
-    train = tfidf.write_train(dataset.train.texts, dataset.train.labels, folder / "tfidf-train.json")
+    few = dataset.subset(train=FLOOR_TEXTS).train
+    train = tfidf.write_train(few.texts, few.labels, folder / "tfidf-train.json")
     floor = entries.of_tfidf(train, dataset.label_names)
     measured = [*contenders.entries_of(found, folder, (seed,)), floor]
     result = latency.run(
@@ -73,8 +79,9 @@ def measure(
         labels=dataset.label_names,
     )
     teacher = next(entry.name for entry in measured if entry.role == "teacher_fp32")
+    column = (slice_column, test.slices) if slice_column else None
     return report.build_report(
-        report.rows(result, measured, test.labels, dataset.label_names, teacher=teacher),
+        report.rows(result, measured, test.labels, dataset.label_names, teacher=teacher, column=column),
         result,
         title=title,
         data={

@@ -10,15 +10,19 @@ from typing import Any
 from lilliput import encoder, models, tasks
 from lilliput.compress import outcome, students
 from lilliput.compress.calibration_texts import CalibrationTexts
-from lilliput.compress.distillation import FITTED, distill_stage
+from lilliput.compress.distillation import FITTED, FITTED_BYTES, distill_stage
 from lilliput.compressing.plan import Plan, short_of
 from lilliput.compressing.situation import Situation
 from lilliput.config import CompressConfig, Config, DataConfig, DistillConfig, ExportConfig
 from lilliput.reporter import Reporter
 from lilliput.runs import Run, Stage, digest
 from lilliput.steps import command_of
-from lilliput.train import evaluate
+from lilliput.train import evaluate, sources
 from lilliput.train.data import Dataset, Split
+
+VALIDATION = 2000
+"""Texts of the validation split that are read at most: every candidate, every epoch and every gate reads all of them,
+and 2,000 tell two models apart that differ by a point and a half."""
 
 SHORT_RECIPE: Mapping[str, Any] = {"epochs": 1, "augment": 0}
 """Of the short training, on a part of the texts."""
@@ -107,7 +111,7 @@ class Bench:
             texts = None
             if students.is_transformer(spec):
                 options: dict[str, Any] = {"count": FITTED, "max_length": config.max_length, "seed": config.seed}
-                texts = CalibrationTexts(self.dataset, task, source, tokenizer, **options)
+                texts = CalibrationTexts(self.dataset, task, source, tokenizer, **options).within(FITTED_BYTES)
             model, _ = students.build(spec, source, tokenizer, seed=config.seed, batches=texts)
 
             def predict(inputs: Any) -> list[Any]:
@@ -137,6 +141,14 @@ class Bench:
 def short_recipe(from_nothing: bool) -> Mapping[str, Any]:
     """The short training's recipe, of a student that begins at random or of another one."""
     return SHORT_FROM_NOTHING if from_nothing else SHORT_RECIPE
+
+
+def data_of(config: CompressConfig) -> Dataset:
+    """The data of a search, with `VALIDATION` texts of the validation split at most, drawn by the seed."""
+    dataset = sources.load(config, unlabelled=config.unlabelled)
+    if len(dataset.validation) <= VALIDATION:
+        return dataset
+    return dataset.subset(validation=VALIDATION, seed=config.seed)
 
 
 def view_of(dataset: Dataset, known: Plan | None = None) -> Dataset:

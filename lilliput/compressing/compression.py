@@ -17,7 +17,7 @@ from lilliput.benchmarks import table
 from lilliput.compress import engine
 from lilliput.compress.goals import sample_of
 from lilliput.compressing import family, plan, results, situation
-from lilliput.compressing.bench import view_of, without_test
+from lilliput.compressing.bench import data_of, view_of, without_test
 from lilliput.compressing.budget import Budget, OutOfTime, Watched
 from lilliput.compressing.family import BUNDLE
 from lilliput.compressing.plan import Plan
@@ -69,7 +69,7 @@ class Compression:
 
     def _made(self) -> tuple[Any, dict[str, Any]]:
         """The report of the benchmark, and the result."""
-        self.dataset = sources.load(self.config, unlabelled=self.config.unlabelled)
+        self.dataset = data_of(self.config)
         _check_texts(self.config, self.dataset)
         self.view = without_test(self.dataset)
         self.ledger = Ledger(self.config.out / "trials.jsonl", self._key())
@@ -81,7 +81,7 @@ class Compression:
         shipping = self._shipping()
         shipped = shipping.members()
         measured = self._do("benchmark", lambda: shipping.benchmark(exported, shipped.members))
-        made = {**measured.result, "minutes": self.budget.spent / 60}
+        made = {**shipping.as_asked_now(measured.result, shipped.members), "minutes": self.budget.spent / 60}
         facts = (shipped, self.wanted, self.seen, self.ledger, self.budget.spent)
         return made, {**results.write(self.config, made, *facts), "reused": measured.reused}
 
@@ -216,7 +216,7 @@ class Compression:
         return plan.members_within(self.seen, most, self._limit() or self.seen.test, plan.ENDING_SHARE * budget)
 
     def _limit(self) -> int | None:
-        """Test texts of the benchmark: all, unless the flag or a fifth of the budget allows fewer."""
+        """Test texts of the benchmark: all, unless the flag or `TEST_SHARE` of the budget allows fewer."""
         if self.config.budget is None:
             return self.config.limit
         most = self.config.limit or self.seen.test

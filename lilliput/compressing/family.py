@@ -10,7 +10,7 @@ from typing import Any
 from lilliput import models
 from lilliput.bundle import FORMAT
 from lilliput.compressing import proposals
-from lilliput.compressing.bench import Bench, short_recipe
+from lilliput.compressing.bench import VALIDATION, Bench, short_recipe
 from lilliput.compressing.frontier import Point, frontier, thin
 from lilliput.compressing.plan import Plan
 from lilliput.compressing.recommendation import SENSIBLE, Recommendation, Wanted, recommend
@@ -111,7 +111,7 @@ class Recipes:
         lines, folder = self._lines(result)
         bench = self._bench(self.places.teacher, 1.0, result)
         whole = self.known.texts == self.seen.texts and self.known.transfer == self.seen.transfer
-        exact = result.rung == FIRST or (whole and result.rung != SHORT)
+        exact = whole and result.rung != SHORT and self.seen.validation < VALIDATION
         return {"commands": [*lines, bench.export_line(folder, f"{REBUILT}/{name}")], "exact": exact}
 
     def _lines(self, result: Result) -> tuple[list[str], str]:

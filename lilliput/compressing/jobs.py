@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -18,7 +20,7 @@ from lilliput import models, runtime, tasks
 from lilliput.compress import engine
 from lilliput.compress.goals import sample_of
 from lilliput.compressing import proposals
-from lilliput.compressing.bench import Bench, short_recipe, short_view, view_of
+from lilliput.compressing.bench import Bench, data_of, short_recipe, short_view, view_of
 from lilliput.compressing.budget import OutOfTime, Watched
 from lilliput.compressing.plan import Plan
 from lilliput.compressing.records import FIRST, FULL, SHORT
@@ -28,7 +30,7 @@ from lilliput.errors import RunError
 from lilliput.memory import release
 from lilliput.reporter import Reporter
 from lilliput.runs import Run, Stage
-from lilliput.train import sources
+from lilliput.shell import is_disk_full
 from lilliput.train.data import Dataset
 
 PATIENCE = 120.0
@@ -59,7 +61,7 @@ class Workshop:
     @functools.cached_property
     def dataset(self) -> Dataset:
         """What trials see of the data."""
-        return view_of(sources.load(self.config, unlabelled=self.config.unlabelled), self.known)
+        return view_of(data_of(self.config), self.known)
 
     @functools.cached_property
     def short(self) -> Dataset:
@@ -101,7 +103,10 @@ def run_job(job: Job, reporter: Reporter | None = None, parent: int | None = Non
         return {"state": "stopped", "why": str(error)}
     except OSError:
         raise
-    except Exception as error:  # torch and ONNX Runtime have many for what they can't do; one trial is no search
+    except Exception as error:
+        if is_disk_full(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), job["folder"]) from error
+        # torch and ONNX Runtime have many for what they can't do; one trial is no search
         logger.debug("trial %s failed", job["trial"], exc_info=True)
         return {"state": "failed", "why": (str(error).strip() or type(error).__name__).splitlines()[0]}
     finally:

@@ -102,18 +102,25 @@ class Ledger:
             self._take(event)
 
     def _read(self) -> list[dict[str, Any]]:
-        """The whole lines of the file, which ends with the last of them afterwards."""
+        """The whole lines of the file, which ends with the last of them afterwards.
+
+        Raises:
+            RunError: a line before the last one can't be read, which no interruption leaves behind.
+        """
         try:
             raw = self.path.read_bytes()
         except FileNotFoundError:
             return []
         events, whole = [], 0
-        for line in raw.splitlines(keepends=True):
+        lines = raw.splitlines(keepends=True)
+        for number, line in enumerate(lines, start=1):
             try:
                 event = json.loads(line)
             except ValueError:
-                break
+                event = None
             if not line.endswith(b"\n") or not isinstance(event, dict):
+                if number < len(lines):
+                    raise RunError(f"{self.path}:{number}: damaged; delete the line to go on without what it says")
                 break
             events.append(event)
             whole += len(line)

@@ -44,11 +44,12 @@ def write(
     best = next(name for name, (result, _) in members.items() if result.trial == choice.recommended.trial)
     row = find(made, model=best, precision=shipped.precision, engine="onnxruntime")
     assert row is not None  # the report was made of these models
-    made = {**made, "recommended": row["name"]}
+    claims = {name: claim_of(made, name, shipped.precision, wanted) for name in members}
+    claim, reason = claims[best].in_words(best), _reason(config, shipped, claims[best], wanted, seen)
+    made = {**made, "recommended": row["name"], "verdict": [claim, f"Why this one: {reason}."]}
     report.write_report(made, out)
     for _, stage in members.values():
         write_card(stage.folder / BUNDLE, made)
-    claims = {name: claim_of(made, name, shipped.precision, wanted) for name in members}
     copy_bundle(members[best][1].folder / BUNDLE, out / RECOMMENDED)
     described = made["recipe"]["config"]["members"]
     result = {
@@ -57,8 +58,8 @@ def write(
         "bundle": str(out / RECOMMENDED),
         "meets": choice.recommended.meets and not claims[best].missed and shipped.precision == config.precision,
         "precision": shipped.precision,
-        "reason": _reason(config, shipped, claims[best], wanted, seen),
-        "claim": claims[best].in_words(best),
+        "reason": reason,
+        "claim": claim,
         "evidence": asdict(claims[best]),
         "family": [
             {

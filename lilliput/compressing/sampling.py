@@ -76,7 +76,8 @@ class Sampler:
             space = self.spaces.get(one.kind)
             if space is None or one.base is not None or result.score is None:
                 continue
-            settings = {name: one.settings.get(name, _default(how)) for name, how in space.items()}
+            given = {name: one.settings.get(name) for name in space}
+            settings = {name: _default(how) if given[name] is None else given[name] for name, how in space.items()}
             if not all(how._contains(how.to_internal_repr(settings[name])) for name, how in space.items()):
                 continue
             found.append(

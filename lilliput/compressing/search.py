@@ -91,9 +91,8 @@ class Search:
         self.seen, self.known, self.wanted = seen, known, wanted
         self.places, self._ending, self.reporter = places, ending, reporter
         self.estimates = Estimates()
-        self.kinds = [
-            name for name, kind in proposals.kinds().items() if not (config.transformers_only and kind.TRAINED_FIRST)
-        ]
+        plain = config.transformers_only or config.uniform  # plain AutoModel loads no student of windows
+        self.kinds = [name for name, kind in proposals.kinds().items() if not (plain and kind.TRAINED_FIRST)]
         self._deaths: Counter[tuple[int, int]] = Counter()
         self._stopped: set[int] = set()  # trials whose time was over in this process
         self._left_out: set[int] = set()  # trials that there was no time for

@@ -126,8 +126,6 @@ class Shipping:
         """The report on teacher and members, as a stage; the test split is read here and nowhere else."""
         config = self.config
         stages = {"teacher": teacher, **{name: stage for name, (_, stage) in members.items()}}
-        recipes = Recipes(config, self.ledger, self.seen, self.known, self.view, self.places)
-        described = {name: self._described(name, result, recipes) for name, (result, _) in members.items()}
         gates = [
             {"name": name, **{key: one[key] for key in ("precision", "texts", "max_difference", "agreement")}}
             for name, stage in stages.items()
@@ -139,10 +137,11 @@ class Shipping:
                 {name: stage.folder / BUNDLE for name, stage in stages.items()},
                 self.dataset,
                 folder,
-                run=self._facts(described),
+                run=self._facts(members),
                 threads=config.threads,
                 rounds=config.rounds,
                 limit=self.limit,
+                slice_column=config.slice_column,
                 seed=config.seed,
                 title=f"Compressed: {self.dataset.name}",
                 gates=gates,
@@ -150,12 +149,21 @@ class Shipping:
             )
 
         identity = {"rounds": config.rounds, "limit": self.limit, "members": list(stages), **measured_on()}
+        identity |= {"slices": config.slice_column} if config.slice_column else {}
         return self.run.stage("benchmark", identity, work, list(stages.values()))
 
-    def _facts(self, described: Mapping[str, Any]) -> report.RunFacts:
+    def as_asked_now(self, made: Mapping[str, Any], members: Mapping[str, tuple[Result, Stage]]) -> dict[str, Any]:
+        """The report with what this call was asked: the measurement may be of an earlier one with another target."""
+        facts = self._facts(members)
+        recipe = {"commands": list(facts.commands), "config": dict(facts.config)}
+        return {**made, "command": facts.command, "recipe": recipe, "not_measured": list(facts.not_measured)}
+
+    def _facts(self, members: Mapping[str, tuple[Result, Stage]]) -> report.RunFacts:
+        recipes = Recipes(self.config, self.ledger, self.seen, self.known, self.view, self.places)
+        described = {name: self._described(name, result, recipes) for name, (result, _) in members.items()}
         command = command_of(self.config)
         missing = [*report.RunFacts.not_measured]
-        if self.limit:
+        if self.limit and self.limit < self.seen.test:
             missing.append(f"Test texts beyond {self.limit} of {self.seen.test}.")
         settings = self.config.model_dump(mode="json", exclude={"out"})
         shown = {"compress": settings, "plan": self.known.to_dict(), "members": described}

@@ -191,6 +191,29 @@ def test_models_come_and_go(old: dict[str, Any]) -> None:
     assert "Only in the new report: a\\|b &lt;script>." in comparison.markdown(found)
 
 
+def test_reports_without_a_common_model_are_refused(old: dict[str, Any]) -> None:
+    def rename(new: dict[str, Any]) -> None:
+        for row in new["models"]:
+            row["name"] = f"other {row['name']}"
+
+    with pytest.raises(LilliputError, match="no model is in both reports: "):
+        compared(old, rename)
+
+
+def test_what_two_searches_recommend_is_compared(old: dict[str, Any]) -> None:
+    old["recommended"] = "student-l2 int8"
+
+    def change(new: dict[str, Any]) -> None:
+        row = row_of(new)
+        row["name"] = new["recommended"] = "student-l3 int8 of another speed"
+        row["bytes"] *= 2
+
+    found = compared(old, change)
+    assert found["models"]["recommended"]["size"]["ratio"] == pytest.approx(2.0)
+    assert ["recommended", "size"] in found["regressions"]
+    assert "recommended" not in comparison.compare(old, copy.deepcopy(old))["models"]
+
+
 def test_two_models_of_one_name_and_damaged_hits_are_refused(old: dict[str, Any]) -> None:
     new = copy.deepcopy(old)
     new["models"][1]["name"] = new["models"][0]["name"]

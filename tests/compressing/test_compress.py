@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 from lilliput import runtime
 from lilliput.bundle import verify
@@ -102,6 +103,9 @@ def test_the_result_is_a_family_of_whole_bundles_and_a_claim(killed, data):
     assert {row["model"] for row in report["models"]} == {"teacher", "teacher plain", "tfidf", *names}
     assert (out / "report.html").is_file()
     assert report["recommended"] == f"{result['recommended']} int8"  # of which the page speaks
+    assert report["verdict"] == [result["claim"], f"Why this one: {result['reason']}."]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert all(str(escape(sentence)) in page for sentence in report["verdict"])
     assert result["claim"].startswith(f"{result['recommended']}: ")
     assert "reaches 1.3 times (within 5%)" in result["evidence"]["answers"]
     for member in result["family"]:
@@ -147,6 +151,10 @@ def test_an_impossible_target_gives_the_nearest_and_the_reason(killed, data, tea
     assert "no transformer that keeps them can be faster than that" in result["reason"]
     fastest = max(result["family"], key=lambda member: member["speedup"])
     assert result["recommended"] == fastest["name"]
+    report = json.loads((other / "report.json").read_text())  # of the same models, perhaps; of this wish in any case
+    assert "--speedup 5000" in report["command"]
+    assert report["recipe"]["config"]["compress"]["speedup"] == 5000
+    assert report["verdict"][0] == result["claim"]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """What becomes of a job that can't be done, or was begun before."""
 
 import pytest
+from safetensors import SafetensorError
 
 from lilliput.compressing import jobs
 from lilliput.runs import Run
@@ -37,9 +38,17 @@ def test_an_error_without_words_is_named(do):
     assert do(raising(MemoryError())) == {"state": "failed", "why": "MemoryError"}
 
 
-def test_a_full_disk_is_no_trial_s_fault(do):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0"),
+    ],
+)
+def test_a_full_disk_is_no_trial_s_fault(do, error):
     with pytest.raises(OSError, match="No space left"):
-        do(raising(OSError(28, "No space left on device")))
+        do(raising(error))
 
 
 def test_a_trial_that_another_process_holds_can_be_done_later(do, tmp_path, monkeypatch):

@@ -159,6 +159,11 @@ def test_a_size_below_the_token_table_asks_for_a_smaller_vocabulary():
     found = proposals.get("prune").grid(SEEN, Wanted(size=5e6), KNOWN)
     assert [one["vocabulary"] for one in found] == [30522 // 4, 30522 // 8]
     assert proposals.get("conv").grid(SEEN, Wanted(size=5e6), KNOWN) == []
+    # A window's features have one byte at each of three places: 30522 x 3 x 64 bytes are 5.9 MB, with a tokenizer 6.7.
+    assert [one["width"] for one in proposals.get("static").grid(SEEN, Wanted(size=8e6), KNOWN)] == [64]
+    assert [one["width"] for one in proposals.get("static").grid(SEEN, Wanted(size=13e6), KNOWN)] == [128]
+    assert [one["width"] for one in proposals.get("conv").grid(SEEN, Wanted(size=13e6), KNOWN)] == [128]
+    assert [one["width"] for one in proposals.get("conv").grid(SEEN, Wanted(size=25e6), KNOWN)] == [256]
     assert proposals.get("prune").grid(SEEN, Wanted(size=18e6), KNOWN)[0]["vocabulary"] is None
 
 

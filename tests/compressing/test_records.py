@@ -49,6 +49,18 @@ def test_a_line_that_a_kill_cut_short_is_dropped(path, tail):
     assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["search", "proposed", "failed"]
 
 
+def test_a_damaged_line_in_the_middle_is_named_and_nothing_is_lost(path):
+    ledger = Ledger(path, KEY)
+    ledger.propose([Proposal(0, "conv", {})])
+    ledger.fail(0, "no")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], b"{" + lines[1], lines[2]]))
+    before = path.read_bytes()
+    with pytest.raises(RunError, match=":2: damaged; delete the line"):
+        Ledger(path, KEY)
+    assert path.read_bytes() == before
+
+
 def test_a_ledger_that_was_cut_in_its_first_line_begins_anew(path):
     path.write_bytes(b'{"event": "search", "ke')
     assert Ledger(path, KEY).proposals == {}

@@ -303,7 +303,16 @@ def test_several_workers_get_several_jobs(search, tmp_path):
     assert len(made.ledger.on(FIRST)) == 9
 
 
-def test_students_of_token_windows_can_be_left_out(search, tmp_path):
-    made = search(speedup=6, trials=12, transformers_only=True)
+@pytest.mark.parametrize("flag", ["transformers_only", "uniform"])  # plain AutoModel loads no student of windows
+def test_students_of_token_windows_can_be_left_out(search, tmp_path, flag):
+    made = search(speedup=6, trials=12, **{flag: True})
     made.go(Crew(tmp_path))
     assert {one.kind for one in made.ledger.proposals.values()} <= {"prune", "layers", "vocabulary"}
+
+
+@pytest.mark.parametrize("size", ["20MB", "8MB", "3MB"])
+def test_a_size_is_searched_for_whether_or_not_the_whole_table_fits(search, tmp_path, size):
+    made = search(size=size, trials=12)
+    made.go(Crew(tmp_path))
+    assert len(made.ledger.proposals) == 12
+    assert made.ledger.failures == {}

@@ -89,6 +89,39 @@ def _hits(folds: Sequence[Piece], name: str) -> NDArray[np.bool_]:
     return np.concatenate([hits_of(piece["models"][name], piece["n_test"]) for piece in folds])
 
 
+def unbeaten(folds: Sequence[Piece]) -> dict[str, str]:
+    """Peers that none of our models equals or beats in accuracy, latency and size together, and what none reaches.
+
+    As accurate is one whose difference on the same texts is not shown to be a loss. A peer whose size is not known is
+    compared without it.
+    """
+    ours, found = folds[0]["ours"], {}
+    for peer in PEERS:
+        compared = {name: one for name in ours if (one := against(folds, peer.name, name)) is not None}
+        accurate = {name: one for name, one in compared.items() if one.ahead.low <= 0}
+        fast = [name for name, one in accurate.items() if one.slower.value >= 1]
+        limit = next((p["models"][peer.name]["bytes"] for p in folds if peer.name in p["models"]), None)
+        if not compared or any(limit is None or _bytes_of(folds, name) <= limit for name in fast):
+            continue
+        lead = "smaller than those that are as accurate and fast" if fast else "faster than those that are as accurate"
+        found[peer.name] = lead if accurate else "more accurate than all"
+    return found
+
+
+def _bytes_of(folds: Sequence[Piece], name: str) -> float:
+    return max(piece["models"][name]["bytes"] for piece in folds if name in piece["models"])
+
+
+def of_unbeaten(found: Mapping[str, str]) -> str:
+    """`unbeaten` as a sentence."""
+    if not found:
+        return (
+            "Every peer is equalled or beaten in accuracy, latency and size together by one of our models in this run."
+        )
+    listed = "; ".join(f"{name} is {lead}" for name, lead in found.items())
+    return f"Peers that none of our models in this run equals in accuracy, latency and size together: {listed}."
+
+
 def figure_of(found: Mapping[str, Against], missing: int, count: int, seeds: Sequence[int]) -> pieces.Figure:
     """The share of the peers that are no less accurate which are slower.
 
@@ -183,7 +216,8 @@ def judged(folds: Sequence[Piece]) -> tuple[pieces.Figure, str, str]:
     found = {name: one for name, one in compared.items() if one is not None}
     missing = len(set(failed) - set(found))
     figure = figure_of(found, missing, count, seeds)
-    return figure, sentence(student, kept, found, failed), table(folds, student, found, failed)
+    claim = f"{sentence(student, kept, found, failed)} {of_unbeaten(unbeaten(folds))}"
+    return figure, claim, table(folds, student, found, failed)
 
 
 def main(

@@ -22,16 +22,18 @@ TRAINED_FIRST = True
 
 
 def grid(seen: Situation, wanted: Wanted, known: Plan) -> list[dict[str, Any]]:
-    """One of the usual size."""
-    return [{"width": 256, "layers": 3, **windows.recipe(known)}] if windows.has_room(seen, wanted) else []
+    """One of the usual size, or of the largest that fits."""
+    widths = windows.fitting([256, 192, 128, 64], seen, wanted)[:1]
+    return [{"width": width, "layers": 3, **windows.recipe(known)} for width in widths]
 
 
 def space(seen: Situation, wanted: Wanted, known: Plan) -> dict[str, BaseDistribution]:
     """Size and training."""
-    if not windows.has_room(seen, wanted):
+    widths = windows.fitting([64, 128, 192, 256, 384], seen, wanted)
+    if not widths:
         return {}
     return {
-        "width": CategoricalDistribution([128, 192, 256, 384]),
+        "width": CategoricalDistribution(widths),
         "layers": IntDistribution(1, 4),
         **windows.recipes(known),
     }

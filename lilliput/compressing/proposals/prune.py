@@ -114,6 +114,8 @@ def config_of(bench: Bench, settings: Mapping[str, Any], **more: Any) -> PruneCo
     speedup = settings.get("speedup")
     values: dict[str, Any] = {
         **bench.common(),
+        # Latencies are those of the CPU, on which apps and the stopwatch of candidates run; "auto" trains on a GPU too.
+        "device": "auto" if bench.config.device == "cuda" else bench.config.device,
         "model": str(bench.source),
         "teacher": str(bench.teacher) if bench.source != bench.teacher else None,
         "speedup": None if speedup is None else round(speedup / bench.source_speedup, 4),

@@ -22,15 +22,15 @@ TRAINED_FIRST = True
 
 
 def grid(seen: Situation, wanted: Wanted, known: Plan) -> list[dict[str, Any]]:
-    """One of the usual size."""
-    return [{"width": 128, **windows.recipe(known)}] if windows.has_room(seen, wanted) else []
+    """One of the usual size, or of the largest that fits."""
+    widths = windows.fitting([128, 96, 64, 32], seen, wanted)[:1]
+    return [{"width": width, **windows.recipe(known)} for width in widths]
 
 
 def space(seen: Situation, wanted: Wanted, known: Plan) -> dict[str, BaseDistribution]:
     """Size and training."""
-    if not windows.has_room(seen, wanted):
-        return {}
-    return {"width": CategoricalDistribution([64, 96, 128, 192, 256]), **windows.recipes(known)}
+    widths = windows.fitting([32, 64, 96, 128, 192, 256], seen, wanted)
+    return {"width": CategoricalDistribution(widths), **windows.recipes(known)} if widths else {}
 
 
 def chains(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from lilliput.compressing.bench import Bench
 
 RATE = 2e-3
+KERNEL = 3
+"""Tokens of a window, as both kinds have by default."""
 
 ALWAYS: Mapping[str, Any] = {"train_embeddings": True, "batch_size": 64}
 """Settings of their distillation beside the recipe."""
@@ -34,9 +36,14 @@ def recipes(known: Plan) -> dict[str, BaseDistribution]:
     }
 
 
-def has_room(seen: Situation, wanted: Wanted) -> bool:
-    """Whether the teacher's token table, which these students keep, fits the size that is asked for."""
-    return wanted.size is None or wanted.size > 1.05 * seen.vocabulary * seen.hidden
+def fitting(widths: Sequence[int], seen: Situation, wanted: Wanted) -> list[int]:
+    """The widths whose table fits the size that is asked for.
+
+    What ships is one byte a feature of a token at each of the `KERNEL` places of a window, and the tokenizer with about
+    24 bytes a token.
+    """
+    sizes = {width: seen.vocabulary * (1.03 * KERNEL * width + 24) for width in widths}
+    return [width for width in widths if wanted.size is None or sizes[width] <= wanted.size]
 
 
 def line(bench: Bench, spec: str, settings: Mapping[str, Any], place: str) -> tuple[list[str], str]:

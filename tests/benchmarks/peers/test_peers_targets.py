@@ -72,6 +72,21 @@ def test_a_peer_is_set_against_ours_on_the_same_texts():
     assert targets.against([piece(0, **USUAL)], "tfidf-lr", "good") is None
 
 
+def test_peers_that_none_of_ours_equals_are_named():
+    found = targets.unbeaten([piece(0, **USUAL)])
+    lead = "faster than those that are as accurate"
+    assert found == {"openvino-int8": lead, "vader": lead}
+    assert "openvino-int8 is faster than those that are as accurate; vader is" in targets.of_unbeaten(found)
+    small = {**model(range(10), 4.0), "bytes": 1_000_000}
+    assert targets.unbeaten([piece(0, **{**USUAL, "hf-pipeline": small})])["hf-pipeline"].startswith("smaller than")
+    sure = piece(0, **{**USUAL, "hf-pipeline": model((), 4.0), "good": model(range(40), 1.0)})
+    assert targets.unbeaten([sure])["hf-pipeline"] == "more accurate than all"
+    unknown = {**small, "bytes": None}
+    only = {name: USUAL[name] for name in ("quick", "good")} | {"hf-pipeline": unknown}
+    assert targets.unbeaten([piece(0, **only)]) == {}
+    assert targets.of_unbeaten({}).startswith("Every peer is equalled")
+
+
 def test_folds_are_pooled_where_both_are_there():
     folds = [piece(0, **USUAL), piece(1, **{**USUAL, "hf-pipeline": model(range(14), 10.0)})]
     found = targets.against(folds, "hf-pipeline", "good")
