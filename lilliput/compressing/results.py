@@ -46,7 +46,8 @@ def write(
     assert row is not None  # the report was made of these models
     claims = {name: claim_of(made, name, shipped.precision, wanted) for name in members}
     claim, reason = claims[best].in_words(best), _reason(config, shipped, claims[best], wanted, seen)
-    made = {**made, "recommended": row["name"], "verdict": [claim, f"Why this one: {reason}."]}
+    against = f"Faster means here than the teacher's own {shipped.precision} bundle, above than its plain export."
+    made = {**made, "recommended": row["name"], "verdict": [claim, f"Why this one: {reason}.", against]}
     report.write_report(made, out)
     for _, stage in members.values():
         write_card(stage.folder / BUNDLE, made)
