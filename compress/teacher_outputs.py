@@ -6,22 +6,26 @@ A store belongs to one teacher and one length of windows. It grows in pieces, ea
                  ends.npy     int64 [n]    where the outputs of each end in values
                  values.npy   float32      the outputs, one window's after the other's
 
-The arrays are mapped into memory, so a batch reads its own pages and nothing else; eight bytes a window are in memory.
+A batch reads its own outputs from the disk and nothing else, and no file stays open in between: a store may have more
+pieces than a process may have files. In memory is each window's key and place, 16 bytes.
 """
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lilliput import processes
+from lilliput.errors import ModelError
 from lilliput.folders import fsync
 from lilliput.tasks import Tokens
 
@@ -41,14 +45,20 @@ class TeacherOutputs:
         folder: of the store; safe to delete.
         width: labels of the outputs, ``[width]`` or ``[tokens, width]`` a window.
         per_token: whether outputs are one a token.
+
+    Raises:
+        ModelError: a file of the store is missing or cut short; also when outputs are read.
     """
 
     def __init__(self, folder: Path, width: int, per_token: bool) -> None:
         self.folder = folder
         self.width = width
         self.per_token = per_token
-        self._pieces = [_Piece(path) for path in processes.on_main(self._found)]
-        self._index()
+        self._pieces: list[_Piece] = []
+        self._starts: list[int] = []  # the place of the first window of each piece
+        self._places = _Places()
+        for path in processes.on_main(self._found):
+            self._open(path)
 
     def _found(self) -> list[Path]:
         """The pieces there are; what an interruption left of one is removed."""
@@ -57,23 +67,16 @@ class TeacherOutputs:
             shutil.rmtree(left, ignore_errors=True)
         return sorted(self.folder.glob("piece-*"))
 
-    def _index(self) -> None:
-        keys = [piece.keys for piece in self._pieces]
-        every = np.concatenate([np.zeros(0, np.int64), *keys])
-        self._order = np.argsort(every, kind="stable")
-        self._sorted = every[self._order]
-        self._starts = np.cumsum([0, *map(len, keys)])
+    def _open(self, path: Path) -> None:
+        piece, keys = _Piece(path), _Array(path / "keys.npy").read()
+        self._pieces.append(piece)
+        self._starts.append(self._places.count)
+        self._places.add(keys)
 
     def lacking(self, keys: Keys) -> NDArray[np.int64]:
         """Which of ``keys`` have no outputs yet: their places, one for each different key."""
         _, first = np.unique(keys, return_index=True)
-        return np.sort(first[~self._known(keys[first])])
-
-    def _known(self, keys: Keys) -> NDArray[np.bool_]:
-        if not len(self._sorted):
-            return np.zeros(len(keys), dtype=bool)
-        found = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
-        return self._sorted[found] == keys
+        return np.sort(first[~self._places.known(keys[first])])
 
     def add(self, keys: Keys, compute: Callable[[], Sequence[NDArray[np.float32]]]) -> None:
         """Keep what ``compute`` gives, an output for each of ``keys``; it is on the disk when this returns.
@@ -82,8 +85,7 @@ class TeacherOutputs:
         """
         piece = self.folder / f"piece-{len(self._pieces):06d}"
         processes.on_main(lambda: self._write(piece, keys, compute()))
-        self._pieces.append(_Piece(piece))
-        self._index()
+        self._open(piece)
 
     def _write(self, piece: Path, keys: Keys, outputs: Sequence[NDArray[np.float32]]) -> None:
         writing = self.folder / f".{piece.name}.{os.getpid()}"
@@ -101,21 +103,86 @@ class TeacherOutputs:
 
     def __getitem__(self, key: int) -> NDArray[np.float32]:
         """The outputs of one window: ``[width]``, or ``[tokens, width]`` where they are one a token."""
-        at = int(np.searchsorted(self._sorted, key))
-        if at == len(self._sorted) or self._sorted[at] != key:
-            raise KeyError(key)
-        position = int(self._order[at])
-        number = int(np.searchsorted(self._starts, position, side="right")) - 1
-        found = self._pieces[number][position - int(self._starts[number])]
+        place = self._places[key]
+        number = bisect.bisect_right(self._starts, place) - 1
+        found = self._pieces[number][place - self._starts[number]]
         return found.reshape(-1, self.width) if self.per_token else found
+
+
+class _Places:
+    """The place of each window, counted through all pieces, by its key.
+
+    Keys are in sorted runs, from the oldest to the newest, each more than twice as long as the next. A new run takes
+    in those before it that are not, so a key is sorted again O(log n) times and there are O(log n) runs to look in.
+
+    Reference: O'Neil, Cheng, Gawlick & O'Neil, "The log-structured merge-tree", Acta Informatica 1996.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._runs: list[tuple[Keys, NDArray[np.int64]]] = []
+
+    def add(self, keys: Keys) -> None:
+        """The next ``len(keys)`` places."""
+        runs = [(keys, np.arange(self.count, self.count + len(keys)))]
+        self.count += len(keys)
+        size = len(keys)
+        while self._runs and len(self._runs[-1][0]) <= 2 * size:
+            runs.insert(0, self._runs.pop())
+            size += len(runs[0][0])
+        every, places = (np.concatenate(columns) for columns in zip(*runs, strict=True))
+        order = np.argsort(every, kind="stable")  # of a key that is there twice the older place stays the first
+        self._runs.append((every[order], places[order]))
+
+    def known(self, keys: Keys) -> NDArray[np.bool_]:
+        """Which of ``keys`` have a place."""
+        found = np.zeros(len(keys), dtype=bool)
+        for run, _ in self._runs:
+            found |= run[np.minimum(np.searchsorted(run, keys), len(run) - 1)] == keys
+        return found
+
+    def __getitem__(self, key: int) -> int:
+        """The first place of a key."""
+        for run, places in self._runs:
+            at = int(np.searchsorted(run, key))
+            if at < len(run) and run[at] == key:
+                return int(places[at])
+        raise KeyError(key)
 
 
 class _Piece:
     def __init__(self, path: Path) -> None:
-        self.keys: Keys = np.load(path / "keys.npy", allow_pickle=False)
-        self._ends = np.load(path / "ends.npy", mmap_mode="r", allow_pickle=False)
-        self._values = np.load(path / "values.npy", mmap_mode="r", allow_pickle=False)
+        self._ends, self._values = _Array(path / "ends.npy"), _Array(path / "values.npy")
 
     def __getitem__(self, row: int) -> NDArray[np.float32]:
-        start = int(self._ends[row - 1]) if row else 0
-        return np.array(self._values[start : int(self._ends[row])])
+        ends = self._ends.read(max(row - 1, 0), row + 1)
+        return self._values.read(int(ends[0]) if row else 0, int(ends[-1]))
+
+
+class _Array:
+    """A one-dimensional array on the disk, of which parts are read."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # numpy reads the header; the map is not kept
+        except (FileNotFoundError, ValueError, EOFError) as error:
+            raise _not_whole(path) from error
+        self._path, self._type, self._offset, self._length = path, mapped.dtype, mapped.offset, len(mapped)
+
+    def read(self, start: int = 0, end: int | None = None) -> NDArray[Any]:
+        """The elements from ``start`` to ``end``, or to the last."""
+        found = np.empty((self._length if end is None else end) - start, self._type)
+        try:
+            with self._path.open("rb", buffering=0) as file:
+                file.seek(self._offset + start * self._type.itemsize)
+                count = file.readinto(found.data)
+        except FileNotFoundError as error:
+            raise _not_whole(self._path) from error
+        if count != found.nbytes:
+            raise _not_whole(self._path)
+        return found
+
+
+def _not_whole(path: Path) -> ModelError:
+    store = path.parent.parent
+    return ModelError(f"{path}: missing or cut short; delete {store}, and the teacher's outputs are computed again")

@@ -1,8 +1,11 @@
 """Windows of token ids: what transformers gives for the same texts, pairs, words and overlaps."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from lilliput.tasks import Tokens
 from lilliput.tokenization import WindowEncoder
@@ -90,3 +93,98 @@ def test_every_word_is_in_some_window(words, encoders, tiny):
 
 def test_nothing_in_nothing_out(tokenizer):
     assert WindowEncoder(tokenizer.backend_tokenizer, 8)([]) == []
+
+
+READ = ("ids", "type_ids", "attention_mask", "tokens", "offsets", "word_ids", "sequence_ids", "special_tokens_mask")
+ODD = (
+    "the film ",
+    "unwatchable, ",
+    "漢字",
+    "😀",
+    "a" * 120 + " ",
+    "e\u0301",
+    "     ",
+    "[MASK]",
+    "<mask>",
+    "it're ",
+    "\u200d",
+    ". ",
+    "x",
+    "\n",
+)
+
+
+def read(encoding):
+    """All that tasks read of an encoding."""
+    return {name: getattr(encoding, name) for name in READ}
+
+
+@pytest.fixture(scope="module", params=["bert", "roberta"])
+def cut(request, encoders, tiny):
+    """Makes, for a number of tokens, windows of texts that are cut, and a tokenizer that reads the whole of each."""
+    backend = encoders.tokenizer(request.param, tiny.tokenizer).backend_tokenizer
+
+    def made(max_length):
+        whole = Tokenizer.from_str(backend.to_str())
+        whole.no_padding()
+        whole.enable_truncation(max_length)
+        return WindowEncoder(backend, max_length), whole
+
+    return made
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    texts=st.lists(
+        st.lists(st.tuples(st.sampled_from(ODD), st.integers(1, 60)), max_size=12).map(
+            # 256 * 8 characters are the most that is ever read; up to there the answer is exact.
+            lambda parts: "".join(piece * times for piece, times in parts)[:2048]
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_prefix_gives_the_encoding_of_the_whole(cut, texts):
+    encode, whole = cut(8)
+    for text, windows in zip(texts, encode([Tokens(text) for text in texts]), strict=True):
+        assert [read(window) for window in windows] == [read(whole.encode(text))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(max_size=400))
+def test_any_text_has_the_encoding_of_the_whole(cut, text):
+    encode, whole = cut(6)
+    assert [read(window) for window in encode([Tokens(text)])[0]] == [read(whole.encode(text))]
+
+
+@pytest.mark.parametrize("piece", ["the film was not bad, ", "a", " ", "漢字", "e\u0301", ".", "[MASK]"])
+def test_a_megabyte_takes_no_time(cut, piece):
+    encode, whole = cut(128)
+    text = piece * (1_000_000 // len(piece))
+    start = time.perf_counter()
+    ((window,),) = encode([Tokens(text)])
+    assert time.perf_counter() - start < 0.5  # all of it takes 2 seconds
+    assert read(window) == read(whole.encode(text[: 256 * 128]))
+
+
+def test_what_was_cut_off_is_not_kept_in_memory(cut):
+    encode, whole = cut(128)
+    texts = ["the film was a joy, and not bad. " * times for times in (1, 30, 60, 500)]
+    assert len(whole.encode(texts[-1]).overflowing) > 30
+    for (window,) in encode([Tokens(text) for text in texts]):
+        assert len(window.overflowing) <= 1
+
+
+def test_many_texts_keep_their_order(cut):
+    encode, whole = cut(8)
+    texts = [f"{'x' * (number % 7)} film {number} " * (number % 50) for number in range(150)]
+    assert [read(window) for (window,) in encode([Tokens(text) for text in texts])] == [
+        read(whole.encode(text)) for text in texts
+    ]
+
+
+@pytest.mark.parametrize("place", [0, 100, 5000])
+def test_a_lone_surrogate_is_refused_wherever_it_is(cut, place):
+    encode, _ = cut(8)
+    with pytest.raises((TypeError, UnicodeEncodeError)):
+        encode([Tokens("a " * (place // 2) + "\udc9f")])

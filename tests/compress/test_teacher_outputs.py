@@ -1,10 +1,19 @@
 """Each window is computed once, whatever is interrupted, and is found again; nothing of a failed write stays."""
 
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lilliput.compress import teacher_outputs
 from lilliput.compress.teacher_outputs import TeacherOutputs, key_of
+from lilliput.errors import ModelError
 from lilliput.tasks import Tokens
 
 
@@ -133,3 +142,110 @@ def test_values_stay_on_the_disk(open_store):
         assert tracemalloc.get_traced_memory()[1] < 500_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the files that are open in /proc")
+def test_no_file_stays_open(open_store):
+    def descriptors():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    store = open_store()
+    for number in range(30):
+        store.add(keys(number), lambda number=number: outputs_for([number]))
+    again = open_store()
+    assert [again[number][0] for number in range(30)] == [store[number][0] for number in range(30)] == [*range(30)]
+    assert descriptors() == before
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    pieces=st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=8), min_size=1, max_size=14),
+    asked=st.lists(st.integers(-5, 45), max_size=30),
+    per_token=st.booleans(),
+)
+def test_many_pieces_are_a_dictionary(pieces, asked, per_token):
+    made = {}
+    with tempfile.TemporaryDirectory() as folder:
+        store = TeacherOutputs(Path(folder), 2, per_token)
+        for number, some in enumerate(pieces):
+            shapes = [(1 + key % 4, 2) if per_token else (2,) for key in some]
+            outputs = [np.full(shape, 100 * number + place) for place, shape in enumerate(shapes)]
+            store.add(keys(*some), lambda outputs=outputs: [output.astype(np.float32) for output in outputs])
+            for key, output in zip(some, outputs, strict=True):
+                made.setdefault(key, output)  # the first that came is the one that is found
+            lacking = {key: place for place, key in reversed([*enumerate(asked)]) if key not in made}
+            assert store.lacking(keys(*asked)).tolist() == sorted(lacking.values())
+        for one in (store, TeacherOutputs(Path(folder), 2, per_token)):
+            for key, output in made.items():
+                assert np.array_equal(one[key], output)
+            for key in set(asked) - set(made):
+                with pytest.raises(KeyError):
+                    one[key]
+
+
+def test_of_two_outputs_of_a_window_the_first_counts(open_store):
+    store = open_store()
+    store.add(keys(5, 7, 5), lambda: outputs_for([1, 2, 3]))
+    store.add(keys(7, 9), lambda: outputs_for([4, 5]))
+    for again in (store, open_store()):
+        assert [again[key][0] for key in (5, 7, 9)] == [1, 2, 5]
+
+
+def test_a_new_piece_costs_no_look_at_every_key(open_store, monkeypatch):
+    argsort, sorted_ = np.argsort, []
+
+    def counted(array, **options):
+        sorted_.append(len(array))
+        return argsort(array, **options)
+
+    monkeypatch.setattr(teacher_outputs.np, "argsort", counted)
+    places = teacher_outputs._Places()
+    every = np.random.default_rng(0).permutation(8192)
+    for start in range(0, 8192, 8):
+        places.add(every[start : start + 8])
+    assert sum(sorted_) <= 8192 * 12  # a dozen times each; all of them after every piece would be 512 times
+    assert [places[key] for key in every[:100].tolist()] == [*range(100)]
+    assert places.known(np.array([0, 8191, 8192, -1])).tolist() == [True, True, False, False]
+
+
+def test_a_store_of_an_earlier_run_is_read(open_store, tmp_path):
+    """The files of a piece are as the module says, whoever wrote them."""
+    piece = tmp_path / "store" / "piece-000000"
+    piece.mkdir(parents=True)
+    np.save(piece / "keys.npy", keys(8, 3))
+    np.save(piece / "ends.npy", np.array([4, 6]))
+    np.save(piece / "values.npy", np.arange(6, dtype=np.float32))
+    store = open_store(per_token=True)
+    assert store[8].tolist() == [[0, 1], [2, 3]]
+    assert store[3].tolist() == [[4, 5]]
+    store[3][:] = 0  # what is read is the caller's
+    assert store[3].tolist() == [[4, 5]]
+
+
+@pytest.mark.parametrize("name", ["ends", "values"])
+def test_a_file_that_was_cut_short_is_no_output(open_store, tmp_path, name):
+    store = open_store()
+    store.add(keys(1, 2), lambda: outputs_for([1, 2]))
+    file = tmp_path / "store" / "piece-000000" / f"{name}.npy"
+    os.truncate(file, file.stat().st_size - 1)
+    with pytest.raises(ModelError, match=rf"{name}\.npy: missing or cut short; delete .*store,"):
+        store[2]
+    with pytest.raises(ModelError, match=rf"{name}\.npy: missing or cut short"):
+        open_store()
+
+
+@pytest.mark.parametrize("size", [0, 5, 130])
+def test_keys_that_were_cut_short_are_no_keys(open_store, tmp_path, size):
+    open_store().add(keys(1, 2), lambda: outputs_for([1, 2]))
+    os.truncate(tmp_path / "store" / "piece-000000" / "keys.npy", size)
+    with pytest.raises(ModelError, match=r"keys\.npy: missing or cut short"):
+        open_store()
+
+
+def test_a_store_that_someone_deleted_is_named(open_store, tmp_path):
+    store = open_store()
+    store.add(keys(1), lambda: outputs_for([1]))
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(ModelError, match=r"ends\.npy: missing"):
+        store[1]
